@@ -1,1 +1,12 @@
-export {}
+/** What other packages' tests and tools may use: reading the schema into a model, and its facts. */
+export {
+  buildImage,
+  generate,
+  generatedFolder,
+  generateSources,
+  type Image,
+  temporaryFolder,
+  wirePackage
+} from './generate/index.js'
+export { type Finding, lint } from './lint/index.js'
+export * from './model/index.js'

@@ -1,3 +1,16 @@
 /** The door of the plugin room. */
+export {
+  DEFAULT_LIMITS,
+  defineConfig,
+  disposeAll,
+  type HeddleConfig,
+  parseConfig,
+  type RunningPlugins,
+  type SystemContextOptions,
+  startPlugins,
+  systemContext
+} from './config.js'
 export { definePlugin, noOptions, type PluginFactory, schema } from './define.js'
+export { PLUGIN_API, type ResolveOptions, type RunningPlugin, resolvePlugin } from './registry.js'
+export { checkBatch, checkKey, compareBytes, equalBytes, PAGE_BYTES_MAX, PAGE_ENTRIES_MAX } from './storage-kit.js'
 export type * from './types.js'

@@ -1,0 +1,61 @@
+/**
+ * Door of the pipeline: schema to checked model to formatted files. Called by cli.ts; the tests call its parts.
+ */
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { emitSources, emitSpecTables, fillMarkers } from '../emit/index.js'
+import { type Finding, lint } from '../lint/index.js'
+import { type Model, readModel } from '../model/index.js'
+import { buildImage, format, generateTypes, type Image, temporaryFolder } from './tools.js'
+
+export { compareFiles, type Drift, writeFiles } from './files.js'
+export { buildImage, type Image, temporaryFolder } from './tools.js'
+
+export const wirePackage = 'heddle.v1'
+/** The folder codegen owns: what it does not write there does not belong there. */
+export const generatedFolder = 'core/src/wire/generated'
+
+/** What one run makes of the schema; paths are relative to the repository. */
+export interface Generated {
+  readonly findings: readonly Finding[]
+  readonly files: ReadonlyMap<string, string>
+}
+
+/** Compiles and lints the schema of a repository and emits all files. With findings there are no files. */
+export async function generate(repository: string): Promise<Generated> {
+  await using work = await temporaryFolder()
+  const image = await buildImage(repository, work.path)
+  const model = readModel(image.bytes, wirePackage)
+  const findings = lint(model)
+  if (findings.length > 0) return { findings, files: new Map() }
+  const sources = await generateSources(repository, image, model, '../../runtime.js')
+  const files = new Map([...sources].map(([path, source]) => [`${generatedFolder}/${path}`, source]))
+  const spec = await filledSpec(repository, model)
+  if (spec !== undefined) files.set('SPEC.md', spec)
+  return { findings, files }
+}
+
+/**
+ * Emits and formats the sources of one package; paths are relative to its generated folder. `runtime` is how a file in
+ * its folder codecs/ imports core/src/wire/runtime.ts. `repository` gives the plugin and the style.
+ */
+export async function generateSources(
+  repository: string,
+  image: Image,
+  model: Model,
+  runtime: string
+): Promise<ReadonlyMap<string, string>> {
+  await using work = await temporaryFolder()
+  const packageFolder = model.packageName.replaceAll('.', '/')
+  const types = await generateTypes(repository, image, packageFolder, join(work.path, 'types'))
+  return await format(emitSources(model, types, runtime), join(repository, 'biome.json'), join(work.path, 'format'))
+}
+
+async function filledSpec(repository: string, model: Model): Promise<string | undefined> {
+  try {
+    return fillMarkers(await readFile(join(repository, 'SPEC.md'), 'utf8'), emitSpecTables(model))
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+    throw cause
+  }
+}

@@ -1,0 +1,126 @@
+/** Rules about one message or enum as a whole. */
+import {
+  type Enum,
+  hasPresence,
+  innerMessages,
+  isExported,
+  isNumber,
+  type Message,
+  type Model
+} from '../model/index.js'
+import { duplicates, type Finding, finding } from './finding.js'
+
+/** Bits of the mask in which a read function marks what it has seen. */
+const plainFieldsMax = 31
+
+export function messageFindings(model: Model, message: Message): readonly Finding[] {
+  return [
+    ...fieldOrder(message),
+    ...tooManyPlainFields(message),
+    ...recursion(model, message),
+    ...missingComments([message, ...message.fields, ...message.oneofs]),
+    ...missingBounds(message),
+    ...reservedNames(message)
+  ]
+}
+
+export function enumFindings(described: Enum): readonly Finding[] {
+  const findings: Finding[] = [...missingComments([described, ...described.values])]
+  if (!described.values.some((value) => value.number === 0)) {
+    const cure = `add ${screamingCase(described.name)}_UNSPECIFIED = 0`
+    findings.push(finding('enum-zero', described, `${described.name} has no value 0; ${cure}`))
+  }
+  for (const value of described.values) {
+    if (value.number < 0) {
+      findings.push(finding('enum-negative', value, `${value.name} is negative; give it a number above zero`))
+    }
+  }
+  return [
+    ...findings,
+    ...duplicates(
+      'enum-alias',
+      described.values,
+      (value) => value.number,
+      (value, first) => `${value.name} has the number of ${first.name}; give it one of its own`
+    )
+  ]
+}
+
+function fieldOrder(message: Message): readonly Finding[] {
+  return message.fields.flatMap((field, index) => {
+    const before = message.fields[index - 1]
+    if (before === undefined || before.number < field.number) return []
+    const name = `${message.name}.${field.name}`
+    return [finding('field-order', field, `${name} = ${field.number} stands after number ${before.number}; move it up`)]
+  })
+}
+
+function tooManyPlainFields(message: Message): readonly Finding[] {
+  const plain = message.fields.filter((field) => (field.repeated ? isNumber(field) : !hasPresence(field)))
+  if (plain.length <= plainFieldsMax) return []
+  const text = `${message.name} has ${plain.length} plain fields, at most ${plainFieldsMax}; move some into an inner message`
+  return [finding('plain-fields', message, text)]
+}
+
+/** Without recursion the schema itself bounds how deep a decoder goes. */
+function recursion(model: Model, message: Message): readonly Finding[] {
+  const reached = new Set<string>()
+  const visit = (current: Message): void => {
+    for (const inner of innerMessages(model, current)) {
+      if (reached.has(inner.name)) continue
+      reached.add(inner.name)
+      visit(inner)
+    }
+  }
+  visit(message)
+  if (!reached.has(message.name)) return []
+  return [finding('recursion', message, `${message.name} contains itself; make it a flat list`)]
+}
+
+type Commented = Pick<Message, 'name' | 'at' | 'comment'>
+
+function missingComments(declared: readonly Commented[]): readonly Finding[] {
+  return declared
+    .filter(({ comment }) => comment === '')
+    .map((item) => finding('comment', item, `${item.name} has no comment; say in the line above what it means`))
+}
+
+/** What arrives on its own is bounded before it is read. */
+function missingBounds(message: Message): readonly Finding[] {
+  if (!isExported(message)) return []
+  const missing = [
+    ...(message.maxSize === undefined ? ['max_size'] : []),
+    ...(message.since === undefined ? ['since_version'] : [])
+  ]
+  return missing.map((option) =>
+    finding('bounds', message, `${message.name} has no ${option}; add option (heddle.options.v1.${option})`)
+  )
+}
+
+/** Names the generated index exports beside the types. */
+const exportedNames = new Set([
+  ...['Codec', 'Direction', 'ErrorName', 'FrameCase', 'MlsContext', 'Retry', 'SignedMessageName'],
+  ...['MlsExtensionEntry', 'MlsExtensionName', 'MlsProposalEntry', 'MlsProposalName', 'WireError', 'WireErrorCode']
+])
+
+function reservedNames(message: Message): readonly Finding[] {
+  const findings: Finding[] = []
+  if (exportedNames.has(message.name)) {
+    findings.push(finding('reserved-name', message, `${message.name} is the name of another export; choose another`))
+  }
+  for (const field of message.fields) {
+    if (field.localName !== 'maxSize') continue
+    findings.push(
+      finding(
+        'reserved-name',
+        field,
+        `${message.name}.${field.name} hides LIMITS.${message.name}.maxSize; choose another name`
+      )
+    )
+  }
+  return findings
+}
+
+function screamingCase(name: string): string {
+  return name.replace(/([a-z0-9])([A-Z])/g, '$1_$2').toUpperCase()
+}

@@ -1,0 +1,188 @@
+import { Aes128Gcm, CipherSuite as HpkeSuite, DhkemX25519HkdfSha256, HkdfSha256 } from '@hpke/core'
+import { describe, expect, test } from 'vitest'
+import { HeddleError } from '../errors.js'
+import { concatBytes, toHex, utf8 } from '../bytes.js'
+import { createCrypto } from './index.js'
+import { createNodeCrypto } from './node.js'
+import type { CryptoProvider, SuiteId } from './types.js'
+import { createWebCrypto } from './web.js'
+
+const SUITES: readonly SuiteId[] = [1, 3]
+
+/** A random source that gives the same bytes for the same seed. */
+function seededRandom(seed: number): (length: number) => Uint8Array {
+  let state = seed >>> 0
+  return (length) =>
+    Uint8Array.from({ length }, () => {
+      state = (Math.imul(state, 1664525) + 1013904223) >>> 0
+      return state >>> 24
+    })
+}
+
+function fromHex(text: string): Uint8Array {
+  return Uint8Array.from(text.match(/../g) ?? [], (byte) => Number.parseInt(byte, 16))
+}
+
+const providers: readonly (readonly [string, (random: (length: number) => Uint8Array) => CryptoProvider])[] = [
+  ['node', createNodeCrypto],
+  ['web', createWebCrypto]
+]
+
+describe.each(providers)('%s provider', (_name, create) => {
+  const crypto = create(seededRandom(1))
+
+  test('hashes as FIPS 180-4 and RFC 4231 say', () => {
+    expect(toHex(crypto.sha256(utf8('abc')))).toBe('ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad')
+    expect(toHex(crypto.hmacSha256(utf8('Jefe'), utf8('what do ya want for nothing?')))).toBe(
+      '5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843'
+    )
+  })
+
+  test('derives as RFC 5869 A.1 and A.3 say', () => {
+    const key = crypto.hkdfExtract(fromHex('000102030405060708090a0b0c'), new Uint8Array(22).fill(0x0b))
+    expect(toHex(key)).toBe('077709362c2e32df0ddc3f0dc47bba6390b6c73bb50f9c3122ec844ad7c2b3e5')
+    expect(toHex(crypto.hkdfExpand(key, fromHex('f0f1f2f3f4f5f6f7f8f9'), 42))).toBe(
+      '3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf34007208d5b887185865'
+    )
+    const unsalted = crypto.hkdfExtract(new Uint8Array(0), new Uint8Array(22).fill(0x0b))
+    expect(toHex(unsalted)).toBe('19ef24a32c717b167f33a91d6f648bdf96596776afdb6377ac434c1c293ccb04')
+    expect(() => crypto.hkdfExpand(key, new Uint8Array(0), 8161)).toThrow(HeddleError)
+    expect(crypto.hkdfExpand(key, new Uint8Array(0), 0)).toHaveLength(0)
+  })
+
+  test('signs as RFC 8032 7.1 says', async () => {
+    const seed = fromHex('c5aa8df43f9f837bedb7442f31dcb7b166d38535076f094b85ce3a2e0b4458f7')
+    const publicKey = crypto.publicKeyOf(seed)
+    expect(toHex(publicKey)).toBe('fc51cd8e6218a1a38da47ed00230f0580816ed13ba3303ac5deb911548908025')
+    const message = fromHex('af82')
+    const signature = crypto.sign(seed, message)
+    expect(toHex(signature)).toBe(
+      '6291d657deec24024827e69c3abe01a30ce548a284743a445e3680d7db5ac3ac18ff9b538d16f290ae67f760984dc6594a7c15e9716ed28dc027beceea1ec40a'
+    )
+    const mls = crypto.suite(1).mls.signature
+    expect(await mls.sign(seed, message)).toEqual(signature)
+    for (const verify of [crypto.verify, mls.verify]) {
+      expect(await verify(publicKey, message, signature)).toBe(true)
+      expect(await verify(publicKey, fromHex('af83'), signature)).toBe(false)
+      expect(await verify(publicKey, message, signature.with(0, signature[0] === 0 ? 1 : 0))).toBe(false)
+      expect(await verify(publicKey.subarray(1), message, signature)).toBe(false)
+      expect(await verify(publicKey, message, signature.subarray(1))).toBe(false)
+      expect(await verify(new Uint8Array(32).fill(0xff), message, signature)).toBe(false)
+    }
+  })
+
+  test('refuses secret keys of another length', () => {
+    expect(() => crypto.sign(new Uint8Array(64), utf8('x'))).toThrow(HeddleError)
+    expect(() => crypto.publicKeyOf(new Uint8Array(31))).toThrow(HeddleError)
+  })
+
+  test.each(SUITES)('suite %i opens what it sealed and nothing else', (id) => {
+    const suite = crypto.suite(id)
+    const key = crypto.randomBytes(suite.keyBytes)
+    const nonce = crypto.randomBytes(suite.nonceBytes)
+    const sealed = suite.seal(key, nonce, utf8('header'), utf8('body'))
+    expect(sealed).toHaveLength(4 + suite.tagBytes)
+    expect(suite.open(key, nonce, utf8('header'), sealed)).toEqual(utf8('body'))
+    const refused: readonly (() => Uint8Array)[] = [
+      () => suite.open(key, nonce, utf8('Header'), sealed),
+      () => suite.open(key, nonce, utf8('header'), sealed.with(0, (sealed[0] ?? 0) ^ 1)),
+      () => suite.open(key, nonce, utf8('header'), sealed.subarray(0, -1)),
+      () => suite.open(key, nonce, utf8('header'), sealed.subarray(0, 15))
+    ]
+    for (const open of refused) {
+      expect(open).toThrow(expect.objectContaining({ name: 'HeddleError', code: 'UNDECRYPTABLE' }))
+    }
+  })
+
+  test('HPKE agrees with @hpke/core both ways', async () => {
+    const reference = new HpkeSuite({
+      kem: new DhkemX25519HkdfSha256(),
+      kdf: new HkdfSha256(),
+      aead: new Aes128Gcm()
+    })
+    const { hpke } = crypto.suite(1).mls
+    const own = await hpke.deriveKeyPair(utf8('some key material of 32 bytes...'))
+    const ownPublic = await hpke.exportPublicKey(own.publicKey)
+    const theirs = await reference.kem.deriveKeyPair(bufferOf(utf8('some key material of 32 bytes...')))
+    expect(new Uint8Array(await reference.kem.serializePublicKey(theirs.publicKey))).toEqual(ownPublic)
+
+    const [info, aad, plaintext] = [utf8('info'), utf8('aad'), utf8('plaintext')]
+    const sealed = await hpke.seal(await hpke.importPublicKey(ownPublic), plaintext, info, aad)
+    const recipient = await reference.createRecipientContext({
+      recipientKey: theirs.privateKey,
+      enc: bufferOf(sealed.enc),
+      info: bufferOf(info)
+    })
+    expect(new Uint8Array(await recipient.open(bufferOf(sealed.ct), bufferOf(aad)))).toEqual(plaintext)
+
+    const sender = await reference.createSenderContext({ recipientPublicKey: theirs.publicKey, info: bufferOf(info) })
+    const ciphertext = new Uint8Array(await sender.seal(bufferOf(plaintext), bufferOf(aad)))
+    expect(await hpke.open(own.privateKey, new Uint8Array(sender.enc), ciphertext, info, aad)).toEqual(plaintext)
+    expect(await hpke.importSecret(own.privateKey, utf8('context'), new Uint8Array(sender.enc), 48, info)).toEqual(
+      new Uint8Array(await sender.export(bufferOf(utf8('context')), 48))
+    )
+  })
+
+  test('HPKE refuses keys that are none, and points of low order', async () => {
+    const { hpke } = crypto.suite(1).mls
+    await expect(hpke.importPublicKey(new Uint8Array(31))).rejects.toThrow(HeddleError)
+    const lowOrder = await hpke.importPublicKey(new Uint8Array(32))
+    await expect(hpke.seal(lowOrder, utf8('x'), utf8('info'))).rejects.toThrow()
+    const { privateKey } = await hpke.generateKeyPair()
+    await expect(hpke.open(privateKey, new Uint8Array(31), new Uint8Array(40), utf8('info'))).rejects.toThrow(
+      HeddleError
+    )
+  })
+
+  test('keeps right results when its key caches overflow', () => {
+    const seeds = Array.from({ length: 300 }, () => crypto.randomBytes(32))
+    const publicKeys = seeds.map((seed) => crypto.publicKeyOf(seed))
+    for (const [i, seed] of seeds.entries()) {
+      const message = Uint8Array.of(i & 0xff)
+      const publicKey = publicKeys[i] ?? new Uint8Array(0)
+      expect(crypto.verify(publicKey, message, crypto.sign(seed, message))).toBe(true)
+    }
+  })
+})
+
+describe('both providers', () => {
+  test.each(SUITES)('give identical results in suite %i from the same randomness', async (id) => {
+    const run = async (crypto: CryptoProvider): Promise<readonly string[]> => {
+      const { mls } = crypto.suite(id)
+      const keys = await mls.hpke.generateKeyPair()
+      const publicKey = await mls.hpke.exportPublicKey(keys.publicKey)
+      const sealed = await mls.hpke.seal(keys.publicKey, utf8('secret'), utf8('info'), utf8('aad'))
+      const exported = await mls.hpke.exportSecret(keys.publicKey, utf8('context'), 40, utf8('info'))
+      const signing = await mls.signature.keygen()
+      const aead = await mls.hpke.encryptAead(
+        mls.rng.randomBytes(mls.hpke.keyLength),
+        mls.rng.randomBytes(mls.hpke.nonceLength),
+        undefined,
+        concatBytes(publicKey, sealed.ct)
+      )
+      const outputs = [
+        publicKey,
+        await mls.hpke.exportPrivateKey(keys.privateKey),
+        sealed.enc,
+        sealed.ct,
+        exported.enc,
+        exported.secret,
+        signing.publicKey,
+        await mls.signature.sign(signing.signKey, utf8('message')),
+        aead,
+        await mls.hash.digest(aead),
+        await mls.kdf.expand(await mls.kdf.extract(utf8('salt'), utf8('ikm')), utf8('info'), 77)
+      ]
+      return outputs.map(toHex)
+    }
+    expect(await run(createNodeCrypto(seededRandom(7)))).toEqual(await run(createWebCrypto(seededRandom(7))))
+  })
+
+  test('the imports map selects node:crypto here', () => {
+    expect(createCrypto).toBe(createNodeCrypto)
+  })
+})
+
+function bufferOf(bytes: Uint8Array): ArrayBuffer {
+  return new Uint8Array(bytes).buffer
+}

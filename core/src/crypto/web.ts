@@ -1,0 +1,48 @@
+/**
+ * The provider for browsers: noble hashes, curves and ciphers, and WebCrypto's Ed25519 where there is one for what MLS
+ * signs and verifies. Selected by the imports map of core/package.json (`#crypto`); it imports nothing of Node.
+ */
+import { gcm } from '@noble/ciphers/aes.js'
+import { chacha20poly1305 } from '@noble/ciphers/chacha.js'
+import { ed25519, x25519 } from '@noble/curves/ed25519.js'
+import { hmac } from '@noble/hashes/hmac.js'
+import { sha256 } from '@noble/hashes/sha2.js'
+import { createProvider } from './provider.js'
+import type { CryptoProvider, Primitives } from './types.js'
+import { webEd25519 } from './web-ed25519.js'
+
+/** `random` must return fresh, cryptographically secure bytes; with a seeded one every result replays. */
+export function createWebCrypto(random: (length: number) => Uint8Array): CryptoProvider {
+  return createProvider(createPrimitives(), random)
+}
+export { createWebCrypto as createCrypto }
+
+function createPrimitives(): Primitives {
+  const ed25519Sign = (seed: Uint8Array, message: Uint8Array) => ed25519.sign(message, seed)
+  const ed25519Verify = (publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array) => {
+    try {
+      // RFC 8032, not ZIP 215: a signature that node:crypto refuses for its encoding is refused here too.
+      return ed25519.verify(signature, message, publicKey, { zip215: false })
+    } catch {
+      return false // the key is no curve point
+    }
+  }
+  return {
+    sha256: (data) => sha256(data),
+    hmacSha256: (key, data) => hmac(sha256, key, data),
+    x25519: (secretKey, publicKey) => x25519.getSharedSecret(secretKey, publicKey),
+    x25519Public: (secretKey) => x25519.getPublicKey(secretKey),
+    ed25519Sign,
+    ed25519Verify,
+    ed25519Public: (seed) => ed25519.getPublicKey(seed),
+    ed25519Async: webEd25519({ sign: ed25519Sign, verify: ed25519Verify }),
+    aesGcm: {
+      seal: (key, nonce, associatedData, plaintext) => gcm(key, nonce, associatedData).encrypt(plaintext),
+      open: (key, nonce, associatedData, ciphertext) => gcm(key, nonce, associatedData).decrypt(ciphertext)
+    },
+    chaCha20Poly1305: {
+      seal: (key, nonce, associatedData, plaintext) => chacha20poly1305(key, nonce, associatedData).encrypt(plaintext),
+      open: (key, nonce, associatedData, ciphertext) => chacha20poly1305(key, nonce, associatedData).decrypt(ciphertext)
+    }
+  }
+}

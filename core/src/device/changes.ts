@@ -1,0 +1,353 @@
+/**
+ * Changes of the group (SPEC GROUP, PAXOS): what was asked for is kept as an intent, durably, until a decided commit
+ * carries it out or makes it pointless. Commits are built when the slot is known to be free, made durable before they are
+ * proposed, and applied by the hash of their value, whoever proposed it.
+ */
+import { equalBytes, toHex } from '../bytes.js'
+import { HeddleError } from '../errors.js'
+import { memberIdOfKeyPackage } from '../group/index.js'
+import { inspectDecided, quorum, signedInput, valueHash } from '../paxos/index.js'
+import {
+  DecidedSlot,
+  DocumentRecord,
+  IntentRecord,
+  PendingCommitRecord,
+  Role,
+  SIGNATURE_LABELS,
+  Value,
+  ValueContent
+} from '../wire/index.js'
+import type { ServerLink } from './links.js'
+import { asHeddleError, type Room, report, slotConfig } from './room.js'
+import { type SlotHooks, SlotRun } from './slot-run.js'
+import type { Turn } from './store.js'
+
+/** Decided slots kept to teach servers that were away. */
+const decidedKept = 4_096n
+const intentsPerCommit = 16
+
+export type Intent = NonNullable<IntentRecord['change']>
+
+export interface ChangesHooks extends Pick<SlotHooks, 'links' | 'behind'> {
+  /** The group is at a new epoch. `own`: this device's commit began it. */
+  advanced(turn: Turn, own: boolean, added: boolean): void
+  /** A joiner's mailbox is of no use any more. */
+  admitted(mailbox: Uint8Array): void
+  /** A server claims a slot this device cannot reach by what it was sent. */
+  catchUp(link: ServerLink): void
+}
+
+interface Waiter {
+  readonly resolve: () => void
+  readonly reject: (error: HeddleError) => void
+}
+
+export class Changes {
+  readonly #room: Room
+  readonly #hooks: ChangesHooks
+  readonly #intents: Map<bigint, IntentRecord>
+  readonly #waiters = new Map<bigint, Waiter>()
+  #pending: PendingCommitRecord | undefined
+  #run: SlotRun
+  #nextIntent: bigint
+  #requested: { readonly intent: Intent; readonly waiter: Waiter }[] = []
+  #decided: DecidedSlot[] = []
+  #needsValue = false
+  #wasRefused = false
+  #stuckAt: bigint | undefined
+
+  constructor(
+    room: Room,
+    intents: Map<bigint, IntentRecord>,
+    pending: PendingCommitRecord | undefined,
+    hooks: ChangesHooks
+  ) {
+    this.#room = room
+    this.#intents = intents
+    this.#pending = pending
+    this.#hooks = hooks
+    this.#nextIntent = ([...intents.keys()].at(-1) ?? -1n) + 1n
+    this.#run = this.#newRun()
+  }
+
+  /** Changes asked for and not decided. */
+  get pendingCount(): number {
+    return this.#intents.size + this.#requested.length
+  }
+
+  /** Something waits, and too few servers are connected to decide it. */
+  get blocked(): boolean {
+    return this.pendingCount > 0 && !this.#quorumConnected
+  }
+
+  /** Resolves when the change is decided. Throws what `Document.remove` and its like throw. */
+  request(intent: Intent): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#requested.push({ intent, waiter: { resolve, reject } })
+      this.#room.wake()
+    })
+  }
+
+  /** An intent that nobody waits for, durable with the turn. */
+  add(turn: Turn, intent: Intent): bigint {
+    const key = this.#nextIntent++
+    this.#intents.set(key, { change: intent })
+    turn.put(this.#room.store.key('intent', key), IntentRecord.encode({ change: intent }))
+    turn.after(() => this.kick())
+    return key
+  }
+
+  /** Decided slots from anywhere; those that follow the present epoch are applied in the next turn. */
+  learn(slots: readonly DecidedSlot[]): void {
+    this.#decided.push(...slots)
+    this.#room.wake()
+  }
+
+  onVote(news: Parameters<SlotRun['onVote']>[0]): void {
+    this.#run.onVote(news)
+  }
+
+  /** Proposes when there is something to propose and a quorum to do it with. */
+  kick(): void {
+    if (this.#intents.size > 0 && !this.#room.removed && !this.#run.proposing && this.#quorumConnected) {
+      this.#run.start('own')
+    }
+  }
+
+  async step(turn: Turn): Promise<void> {
+    for (const { intent, waiter } of this.#requested.splice(0)) this.#waiters.set(this.add(turn, intent), waiter)
+    const decided = this.#decided.splice(0).sort((a, b) => Number(a.slot - b.slot))
+    for (const slot of decided) {
+      if (slot.slot === this.#room.group.epoch && !this.#room.removed) await this.#apply(turn, slot)
+    }
+    if (this.#wasRefused) this.#dropRefused(turn)
+    if (this.#needsValue) await this.#build(turn)
+  }
+
+  dispose(): void {
+    this.#run[Symbol.dispose]()
+    this.#rejectAll(
+      new HeddleError('ABORTED', 'the document was closed; the change stays pending and goes on when it is opened')
+    )
+  }
+
+  get #quorumConnected(): boolean {
+    const connected = this.#hooks.links().filter(({ channel }) => channel !== undefined)
+    return connected.length >= quorum(this.#run.config)
+  }
+
+  #newRun(): SlotRun {
+    const run: SlotRun = new SlotRun(this.#room, slotConfig(this.#room.group), {
+      links: this.#hooks.links,
+      behind: this.#hooks.behind,
+      needValue: () => {
+        this.#needsValue = true
+        this.#room.wake()
+      },
+      decided: (decided) => {
+        this.#tell(decided)
+        this.learn([decided])
+      },
+      learned: (slots, link) => {
+        this.learn(slots)
+        if (slots.every(({ slot }) => slot !== run.config.slot)) this.#hooks.catchUp(link)
+      },
+      refused: () => {
+        this.#wasRefused = true
+        this.#room.wake()
+      }
+    })
+    return run
+  }
+
+  /** All servers learn the decision from who brought it about; one that is away is taught when it is back. */
+  #tell(decided: DecidedSlot): void {
+    const body = { $case: 'decided', value: { group: this.#room.groupId, slots: [decided] } } as const
+    for (const { channel, id } of this.#hooks.links()) {
+      channel?.request(body).catch((error: unknown) => {
+        const { code, message } = asHeddleError(error, 'telling a decision')
+        this.#room.context.log('debug', 'decided.failed', { server: id, code, message })
+      })
+    }
+  }
+
+  /** Builds this device's commit for the free slot, or takes up the one it had built before a restart. */
+  async #build(turn: Turn): Promise<void> {
+    this.#needsValue = false
+    const { group, store } = this.#room
+    const run = this.#run
+    if (this.#pending?.slot === group.epoch) {
+      const { value } = this.#pending
+      turn.after(() => run.supply(value))
+      return
+    }
+    const intents = this.#takeDoable(turn)
+    if (intents.length === 0) {
+      this.#restart()
+      return
+    }
+    try {
+      const built = await group.buildCommit(commitPlan(intents.map(([, intent]) => intent)))
+      const content = ValueContent.encode({ commit: built.commit, welcome: built.welcome ?? new Uint8Array(0) })
+      const signature = group.sign(signedInput(SIGNATURE_LABELS.ValueContent, content))
+      const value = Value.encode({ content, signature })
+      const keys = intents.map(([key]) => key)
+      this.#pending = { slot: group.epoch, value, next: built.next, intents: keys }
+      turn.put(store.key('pending'), PendingCommitRecord.encode(this.#pending))
+      turn.after(() => run.supply(value))
+    } catch (cause) {
+      // One of them makes no valid commit: without knowing which, none is tried again.
+      const error = asHeddleError(cause, 'building a commit')
+      report(this.#room, error)
+      for (const [key] of intents) this.#finish(turn, key, error)
+      this.#restart()
+    }
+  }
+
+  /** The intents for the next commit; those that became pointless or impossible are settled. */
+  #takeDoable(turn: Turn): [bigint, Intent][] {
+    const out: [bigint, Intent][] = []
+    for (const [key, { change }] of this.#intents) {
+      if (out.length === intentsPerCommit) break
+      if (change === undefined) continue
+      const state = this.#stateOf(change)
+      if (state === 'open') out.push([key, change])
+      else this.#finish(turn, key, state === 'done' ? undefined : state)
+    }
+    return out
+  }
+
+  /** M1: what an intent is worth at the present epoch. */
+  #stateOf(intent: Intent): 'open' | 'done' | HeddleError {
+    const { group, crypto, groupId } = this.#room
+    if (intent.$case === 'rotate') return 'open'
+    const subject =
+      intent.$case === 'add' ? memberIdOfKeyPackage(intent.value.keyPackage, groupId, crypto) : intent.value.member
+    const entry = group.public.member(subject)
+    if (intent.$case === 'add' && entry !== undefined) return 'done'
+    if (intent.$case === 'remove' && entry === undefined) return 'done'
+    if (intent.$case === 'setRole' && entry?.role === intent.value.role) return 'done'
+    if (intent.$case === 'setRole' && entry === undefined) {
+      return new HeddleError('INTENT_OBSOLETE', `${toHex(subject)} is no member any more`)
+    }
+    if (group.role !== Role.ROLE_ADMIN) return new HeddleError('FORBIDDEN', 'only an admin changes members and roles')
+    return 'open'
+  }
+
+  /** Applies the decision of the present slot: this device's own commit by its hash, any other by processing it. */
+  async #apply(turn: Turn, decided: DecidedSlot): Promise<void> {
+    const { group, store, crypto } = this.#room
+    const inspected = inspectDecided(slotConfig(group), decided)
+    const verified =
+      inspected.kind === 'verify' &&
+      inspected.checks.every((check) =>
+        crypto.verify(check.publicKey, signedInput(check.label, check.statement), check.signature)
+      )
+    if (!verified) {
+      const reason = inspected.kind === 'bad' ? inspected.reason : 'a signature does not verify'
+      report(this.#room, new HeddleError('BAD_SIGNATURE', `a certificate for slot ${decided.slot} is bad: ${reason}`))
+      return
+    }
+    const own = this.#pending !== undefined && equalBytes(valueHash(this.#pending.value), inspected.item.valueHash)
+    try {
+      if (own && this.#pending !== undefined) this.#room.group = await group.adopt(this.#pending.next)
+      else {
+        const processed = await group.processCommit(ValueContent.decode(Value.decode(decided.value).content).commit)
+        if (processed.kind === 'removed') return this.#removed(turn)
+        this.#room.group = processed.group
+      }
+    } catch (cause) {
+      if (this.#stuckAt === decided.slot) return
+      this.#stuckAt = decided.slot
+      const { code, message } = asHeddleError(cause, 'applying a commit')
+      report(
+        this.#room,
+        new HeddleError(code, `the decided commit of slot ${decided.slot} cannot be applied: ${message}`, { cause })
+      )
+      return
+    }
+    turn.put(store.key('decided', decided.slot), DecidedSlot.encode(decided))
+    if (decided.slot >= decidedKept) turn.del(store.key('decided', decided.slot - decidedKept))
+    this.#advanced(turn, own)
+  }
+
+  #advanced(turn: Turn, own: boolean): void {
+    const { group, store } = this.#room
+    const pending = this.#pending
+    const carriedOut = own ? (pending?.intents ?? []) : []
+    const added = carriedOut.some((key) => this.#intents.get(key)?.change?.$case === 'add')
+    for (const key of carriedOut) this.#finish(turn, key, undefined)
+    if (pending !== undefined) turn.del(store.key('pending'))
+    this.#pending = undefined
+    this.#restart()
+    this.#hooks.advanced(turn, own, added)
+    const { epoch } = group
+    turn.after(() => {
+      this.#room.emit({ type: 'epoch', epoch })
+      this.kick()
+    })
+  }
+
+  #removed(turn: Turn): void {
+    const { store, joinedEpoch, group } = this.#room
+    this.#room.removed = true
+    const { crdtType } = group.public.document
+    turn.put(store.key('document'), DocumentRecord.encode({ crdtType, joinedEpoch, removed: true }))
+    turn.delRange(store.range('group'))
+    for (const key of [...this.#intents.keys()]) this.#finish(turn, key, undefined, 'removed')
+    this.#restart()
+    turn.after(() => this.#room.emit({ type: 'removed' }))
+  }
+
+  /** A new run for the present slot; what the old one still hears is lost on it. */
+  #restart(): void {
+    this.#run[Symbol.dispose]()
+    this.#needsValue = false
+    this.#run = this.#newRun()
+  }
+
+  #dropRefused(turn: Turn): void {
+    this.#wasRefused = false
+    const pending = this.#pending
+    this.#pending = undefined
+    turn.del(this.#room.store.key('pending'))
+    const error = new HeddleError('INVALID', 'the servers refuse the change as breaking a rule of the document')
+    for (const key of pending?.intents ?? []) this.#finish(turn, key, error)
+    this.#restart()
+  }
+
+  /** Settles an intent, durably; who waits for it hears then. */
+  #finish(turn: Turn, key: bigint, error: HeddleError | undefined, why?: 'removed'): void {
+    const intent = this.#intents.get(key)
+    const waiter = this.#waiters.get(key)
+    this.#intents.delete(key)
+    this.#waiters.delete(key)
+    turn.del(this.#room.store.key('intent', key))
+    const failure = why === 'removed' ? removedError() : error
+    turn.after(() => {
+      if (failure === undefined) waiter?.resolve()
+      else waiter?.reject(failure)
+      if (intent?.change?.$case === 'add' && intent.change.value.mailbox.length > 0) {
+        this.#hooks.admitted(intent.change.value.mailbox)
+      }
+    })
+  }
+
+  #rejectAll(error: HeddleError): void {
+    for (const { reject } of this.#waiters.values()) reject(error)
+    for (const { waiter } of this.#requested.splice(0)) waiter.reject(error)
+    this.#waiters.clear()
+  }
+}
+
+export const removedError = (): HeddleError =>
+  new HeddleError('REMOVED', 'this device was removed from the document; what it holds stays on it')
+
+/** All intents in one commit. */
+function commitPlan(intents: readonly Intent[]): Parameters<Room['group']['buildCommit']>[0] {
+  return {
+    adds: intents.flatMap((intent) => (intent.$case === 'add' ? [intent.value] : [])),
+    removes: intents.flatMap((intent) => (intent.$case === 'remove' ? [intent.value.member] : [])),
+    setRoles: intents.flatMap((intent) => (intent.$case === 'setRole' ? [intent.value] : []))
+  }
+}

@@ -1,0 +1,240 @@
+/**
+ * A device (SPEC DEVICE): its identity, its links to servers and its documents. The only file of the room that creates
+ * and opens documents; what goes on inside one is in `document.ts`.
+ */
+import { concatBytes, toHex, utf8 } from '../bytes.js'
+import { type CryptoProvider, createCrypto } from '../crypto/index.js'
+import { HeddleError } from '../errors.js'
+import { createKeyPackage, MemberGroup } from '../group/index.js'
+import { quorum } from '../paxos/index.js'
+import type { CrdtBackend, EndpointIdentity } from '../plugin/index.js'
+import { StateVector } from '../sync/index.js'
+import { DocumentRecord, Role } from '../wire/index.js'
+import type { CreateOptions, Device, DeviceOptions, Document } from './api.js'
+import { OpenDocument } from './document.js'
+import { parseInvite } from './invites.js'
+import { join } from './join.js'
+import { LinkPool, parseTicket } from './links.js'
+import { Replica } from './replica.js'
+import { slotConfig } from './room.js'
+import { DocumentStore, deviceStore, parseDocumentId, Turn } from './store.js'
+
+const createTimeoutMs = 20_000
+const retainedEpochsDefault = 8
+const retainedDaysDefault = 14
+
+/** Opens the device of a storage; the first time, its identity is made. Throws STORAGE_CORRUPT, CONFIG_INVALID. */
+export async function openDevice(options: DeviceOptions): Promise<Device> {
+  if (options.crdts.length === 0)
+    throw new HeddleError('CONFIG_INVALID', 'a device needs a CRDT backend: give one in `crdts`')
+  const crypto = createCrypto(options.context.random)
+  const identity = await loadIdentity(options, crypto)
+  return new OpenedDevice(options, identity, crypto)
+}
+
+async function loadIdentity({ storage, context }: DeviceOptions, crypto: CryptoProvider): Promise<EndpointIdentity> {
+  const stored = await deviceStore.identity(storage)
+  const secretKey = stored?.secretKey ?? context.random(32)
+  if (stored === undefined) await deviceStore.createIdentity(storage, { secretKey })
+  return { secretKey, publicKey: crypto.publicKeyOf(secretKey) }
+}
+
+class OpenedDevice implements Device {
+  readonly id: string
+  readonly #options: DeviceOptions
+  readonly #identity: EndpointIdentity
+  readonly #crypto: CryptoProvider
+  readonly #pool: LinkPool
+  readonly #open = new Map<string, Promise<OpenDocument>>()
+  readonly #stop = new AbortController()
+
+  constructor(options: DeviceOptions, identity: EndpointIdentity, crypto: CryptoProvider) {
+    this.#options = options
+    this.#identity = identity
+    this.#crypto = crypto
+    this.id = toHex(identity.publicKey)
+    this.#pool = new LinkPool({ context: options.context, identity, transports: options.transports })
+  }
+
+  async create(options: CreateOptions, signal?: AbortSignal): Promise<Document> {
+    this.#assertUsable()
+    const { storage, context } = this.#options
+    const backend = this.#backend(options.crdt)
+    const groupId = context.random(16)
+    const group = await MemberGroup.create(
+      {
+        groupId,
+        keyPackage: await createKeyPackage(this.#identity.publicKey, this.#crdtTypes, this.#deps),
+        document: {
+          crdtType: backend.typeId,
+          protocolVersion: 1,
+          policy: { retainedEpochs: retainedEpochsDefault, retainedDays: retainedDaysDefault }
+        },
+        servers: { servers: serverList(options.servers), faultBound: options.faultBound ?? 0, version: 0n },
+        defaultRole: options.defaultRole === 'reader' ? Role.ROLE_READER : Role.ROLE_EDITOR
+      },
+      this.#deps
+    )
+    const store = new DocumentStore(storage, groupId)
+    const turn = new Turn()
+    turn.put(
+      store.key('document'),
+      DocumentRecord.encode({ crdtType: backend.typeId, joinedEpoch: 0n, removed: false })
+    )
+    turn.put(store.key('genesis'), await group.groupInfo())
+    store.putGroup(turn, group.takeDirtyRecords())
+    await turn.commit(storage)
+    const document = await this.#openOnce(groupId)
+    await this.#atQuorum(document, quorum(slotConfig(group)), signal)
+    return document
+  }
+
+  async join(link: string, signal?: AbortSignal): Promise<Document> {
+    this.#assertUsable()
+    const invite = parseInvite(link)
+    if ((await new DocumentStore(this.#options.storage, invite.group).document()) === undefined) {
+      if (!this.#crdtTypes.includes(invite.crdtType)) {
+        const message = `the document needs the CRDT backend ${invite.crdtType}; this device has ${this.#crdtTypes.join(', ')}`
+        throw new HeddleError('CAPABILITY_MISSING', message)
+      }
+      const { storage, context } = this.#options
+      const on = {
+        storage,
+        context,
+        pool: this.#pool,
+        identity: this.#identity,
+        crypto: this.#crypto,
+        crdtTypes: this.#crdtTypes
+      }
+      await join(invite, on, signal === undefined ? this.#stop.signal : AbortSignal.any([signal, this.#stop.signal]))
+    }
+    return await this.#openOnce(invite.group)
+  }
+
+  async open(documentId: string): Promise<Document> {
+    this.#assertUsable()
+    return await this.#openOnce(parseDocumentId(documentId))
+  }
+
+  async documents(): Promise<readonly string[]> {
+    return (await deviceStore.documents(this.#options.storage)).map(toHex)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#stop.signal.aborted) return
+    this.#stop.abort(new HeddleError('DISPOSED', 'the device is closed'))
+    const documents = await Promise.allSettled(this.#open.values())
+    await Promise.all(
+      documents.map((opened) => (opened.status === 'fulfilled' ? opened.value[Symbol.asyncDispose]() : undefined))
+    )
+    await this.#pool.close()
+  }
+
+  get #deps() {
+    return { crypto: this.#crypto, context: this.#options.context }
+  }
+
+  get #crdtTypes(): readonly string[] {
+    return this.#options.crdts.map(({ typeId }) => typeId)
+  }
+
+  #backend(typeId: string | undefined): CrdtBackend {
+    const backend = this.#options.crdts.find((one) => typeId === undefined || one.typeId === typeId)
+    if (backend !== undefined) return backend
+    const message = `this device has no CRDT backend "${typeId}"; it has ${this.#crdtTypes.join(', ')}`
+    throw new HeddleError('CAPABILITY_MISSING', message)
+  }
+
+  #openOnce(groupId: Uint8Array): Promise<OpenDocument> {
+    const id = toHex(groupId)
+    const open = this.#open.get(id)
+    if (open !== undefined) return open
+    const opening = this.#openStored(groupId)
+    this.#open.set(id, opening)
+    opening.catch(() => this.#open.delete(id))
+    return opening
+  }
+
+  async #openStored(groupId: Uint8Array): Promise<OpenDocument> {
+    const { storage, context } = this.#options
+    const id = toHex(groupId)
+    const store = new DocumentStore(storage, groupId)
+    const record = await store.document()
+    if (record === undefined) throw new HeddleError('NOT_FOUND', `this device has no document ${id}`)
+    const group = await MemberGroup.load(await store.entries('group'), this.#deps)
+    const applied = await store.applied()
+    const heads = applied.flatMap(({ head }) => (head === undefined ? [] : [head]))
+    const untold = applied.flatMap(({ head, toldSeq }) =>
+      head !== undefined && head.seq > toldSeq ? [head.member] : []
+    )
+    return await OpenDocument.open(
+      {
+        id,
+        groupId,
+        joinedEpoch: record.joinedEpoch,
+        removed: record.removed,
+        context,
+        crypto: this.#crypto,
+        pool: this.#pool,
+        store,
+        // Fresh for every session: two sessions of one device must never write as the same actor.
+        replica: await Replica.open(
+          store,
+          this.#backend(record.crdtType),
+          this.#crypto.sha256(concatBytes(utf8('heddle/1 actor\0'), groupId, context.random(16))).slice(0, 16)
+        ),
+        vector: new StateVector(heads, untold),
+        group
+      },
+      () => this.#open.delete(id)
+    )
+  }
+
+  /** Resolves when so many servers hold the document. */
+  async #atQuorum(document: OpenDocument, needed: number, signal: AbortSignal | undefined): Promise<void> {
+    const { clock } = this.#options.context
+    await new Promise<void>((resolve, reject) => {
+      const settle = (error?: HeddleError) => {
+        timer[Symbol.dispose]()
+        subscription[Symbol.dispose]()
+        signal?.removeEventListener('abort', onAbort)
+        if (error === undefined) resolve()
+        else document[Symbol.asyncDispose]().then(() => reject(error), reject)
+      }
+      const onAbort = () => settle(new HeddleError('ABORTED', 'creating the document was aborted'))
+      const timer = clock.setTimer(createTimeoutMs, () => settle(noQuorum(document, needed)))
+      const check = () => {
+        if (document.status().connection === 'online') settle()
+      }
+      const subscription = document.subscribe(check)
+      signal?.addEventListener('abort', onAbort)
+      if (signal?.aborted) onAbort()
+      else check()
+    })
+  }
+
+  #assertUsable(): void {
+    if (this.#stop.signal.aborted) throw new HeddleError('DISPOSED', 'the device is closed')
+  }
+}
+
+function serverList(tickets: readonly string[]) {
+  const servers = tickets.map(parseTicket)
+  const ids = new Set(servers.map(({ id }) => toHex(id)))
+  if (servers.length < 1 || servers.length > 7 || ids.size !== servers.length) {
+    throw new HeddleError('CONFIG_INVALID', `a document needs 1 to 7 different servers, ${servers.length} were given`)
+  }
+  return servers.sort((a, b) => (toHex(a.id) < toHex(b.id) ? -1 : 1))
+}
+
+/** Says of each server why it does not answer. */
+function noQuorum(document: Document, needed: number): HeddleError {
+  const { servers } = document.status()
+  const states = servers.map(
+    ({ address, state, lastError }) => `${address} is ${state}${lastError ? `: ${lastError.message}` : ''}`
+  )
+  return new HeddleError(
+    'NO_QUORUM',
+    `${needed} of ${servers.length} servers have to take the document. ${states.join('; ')}`
+  )
+}

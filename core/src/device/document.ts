@@ -1,0 +1,303 @@
+/**
+ * An open document (SPEC DEVICE). Everything that happens to it, local edits, messages, decisions, happens in turns: one
+ * turn takes in what has come, seals what may leave, and makes all of it durable in one batch; only then it is told to
+ * others. The parts of the room share one `Room` and are driven from here.
+ */
+import { equalBytes, toHex } from '../bytes.js'
+import { HeddleError } from '../errors.js'
+import type { RosterEntry } from '../group/index.js'
+import { quorum } from '../paxos/index.js'
+import { Role, type RoleSetProposal } from '../wire/index.js'
+import type { Document, DocumentEvent, DocumentStatus, InviteOptions, Member, RoleName } from './api.js'
+import { Changes, type Intent, removedError } from './changes.js'
+import { Following } from './following.js'
+import { Incoming } from './incoming.js'
+import { Invites } from './invites.js'
+import { Outgoing } from './outgoing.js'
+import { asHeddleError, type Room, slotConfig } from './room.js'
+import { Turn } from './store.js'
+
+const inviteMsDefault = 24 * 60 * 60 * 1000
+
+const roleNames: Readonly<Record<number, RoleName>> = {
+  [Role.ROLE_ADMIN]: 'admin',
+  [Role.ROLE_EDITOR]: 'editor',
+  [Role.ROLE_READER]: 'reader'
+}
+
+export const roleOf = (name: RoleName): Role =>
+  name === 'admin' ? Role.ROLE_ADMIN : name === 'editor' ? Role.ROLE_EDITOR : Role.ROLE_READER
+
+/** What the device hands over when it opens a document: the room without what the document itself supplies. */
+export type RoomStart = Omit<Room, 'signal' | 'wake' | 'emit'>
+
+export class OpenDocument implements Document {
+  readonly #room: Room
+  readonly #incoming: Incoming
+  readonly #outgoing: Outgoing
+  readonly #following: Following
+  readonly #changes: Changes
+  readonly #invites: Invites
+  readonly #listeners = new Set<(event: DocumentEvent) => void>()
+  readonly #abort = new AbortController()
+  readonly #localChanges: Disposable
+  readonly #onDisposed: () => void
+  #awake = false
+  #turns: Promise<void> = Promise.resolve()
+  #failure: HeddleError | undefined
+
+  private constructor(start: RoomStart, stored: Stored, onDisposed: () => void) {
+    this.#onDisposed = onDisposed
+    const room: Room = {
+      ...start,
+      signal: this.#abort.signal,
+      wake: () => this.#wake(),
+      emit: (event) => this.#emit(event)
+    }
+    this.#room = room
+    const told = new Map(stored.applied.map(({ head, toldSeq }) => [toHex(head?.member ?? new Uint8Array(0)), toldSeq]))
+    this.#incoming = new Incoming(room, told, stored.stateDuty !== undefined)
+    const receipted = new Map([...stored.servers].map(([id, { receiptedSeq }]) => [id, receiptedSeq]))
+    this.#outgoing = new Outgoing(room, this.#incoming, { ...stored, receipted }, () => this.#following.upload())
+    this.#following = new Following(room, this.#incoming, () => this.#outgoing, stored.servers, {
+      decided: (slots, link) => {
+        this.#changes.learn(slots)
+        if (slots.every(({ slot }) => slot > room.group.epoch)) this.#background(this.#following.catchUp(link))
+      },
+      vote: (news) => news.value.vote && this.#changes.onVote(news.value.vote),
+      mailbox: (news) => this.#invites.arrived(news.value.mailbox, news.value.items),
+      ready: (link) => {
+        this.#background(this.#invites.openMailboxes(link))
+        this.#changes.kick()
+      }
+    })
+    this.#changes = new Changes(room, stored.intents, stored.pending, {
+      links: () => this.#following.links,
+      behind: (link, slot) => link.channel && this.#background(this.#following.teach(link.channel, slot)),
+      catchUp: (link) => this.#background(this.#following.catchUp(link)),
+      admitted: (mailbox) => this.#background(this.#invites.close(mailbox, this.#following.links)),
+      advanced: (turn, _own, added) => {
+        if (added) this.#outgoing.oweState(turn, room.group.epoch)
+        this.#incoming.retry()
+        turn.after(() => this.#background(this.#following.follow(room.group.public.servers.servers)))
+      }
+    })
+    this.#invites = new Invites(room, stored.invites, (turn, value) => this.#changes.add(turn, { $case: 'add', value }))
+    this.#localChanges = room.replica.doc.onLocalChange(() => this.#wake())
+  }
+
+  /** Reads what is stored beside the group and the CRDT, and begins to follow the servers. */
+  static async open(start: RoomStart, onDisposed: () => void): Promise<OpenDocument> {
+    const document = new OpenDocument(start, await readStored(start), onDisposed)
+    if (!start.removed) await document.#following.follow(start.group.public.servers.servers)
+    document.#wake()
+    return document
+  }
+
+  get id(): string {
+    return this.#room.id
+  }
+
+  get crdtType(): string {
+    return this.#room.group.public.document.crdtType
+  }
+
+  get native(): unknown {
+    return this.#room.replica.doc.native
+  }
+
+  get memberId(): string {
+    return toHex(this.#room.group.memberId)
+  }
+
+  /** Bytes of the envelopes this device has sealed since the document was opened. */
+  get sealedBytes(): number {
+    return this.#outgoing.sealedBytes
+  }
+
+  toJSON(): unknown {
+    return this.#room.replica.doc.toJSON()
+  }
+
+  members(): readonly Member[] {
+    return this.#room.group.public.roster.map((entry: RosterEntry) => ({
+      id: toHex(entry.memberId),
+      role: roleNames[entry.role] ?? 'reader',
+      deviceId: toHex(entry.device.endpointId),
+      isSelf: equalBytes(entry.memberId, this.#room.group.memberId)
+    }))
+  }
+
+  status(): DocumentStatus {
+    const { group, removed } = this.#room
+    const ready = this.#following.readyLinks.length
+    const enough = ready >= quorum(slotConfig(group))
+    return {
+      epoch: group.epoch,
+      role: removed ? 'removed' : (roleNames[group.role] ?? 'reader'),
+      connection: removed ? 'removed' : enough ? 'online' : ready > 0 ? 'degraded' : 'offline',
+      servers: this.#following.links.map((link) => link.status()),
+      unsent: this.#outgoing.unsealedCount,
+      unsafe: Number(this.#outgoing.ownSeq - this.#outgoing.safeSeq),
+      sent: Number(this.#outgoing.ownSeq),
+      applied: this.#incoming.applied,
+      waiting: this.#incoming.waiting,
+      pendingChanges: this.#changes.pendingCount,
+      blocked: this.#changes.blocked
+    }
+  }
+
+  async invite(options: InviteOptions = {}): Promise<string> {
+    this.#assertUsable()
+    return await this.#invites.make(roleOf(options.role ?? 'editor'), options.expiresInMs ?? inviteMsDefault)
+  }
+
+  async remove(memberId: string, signal?: AbortSignal): Promise<void> {
+    const member = this.#member(memberId)
+    if (equalBytes(member, this.#room.group.memberId)) {
+      throw new HeddleError('INVALID', 'a device cannot remove itself; ask another admin')
+    }
+    await this.#change({ $case: 'remove', value: { member } }, signal)
+  }
+
+  async setRole(memberId: string, role: RoleName, signal?: AbortSignal): Promise<void> {
+    const value: RoleSetProposal = { member: this.#member(memberId), role: roleOf(role) }
+    await this.#change({ $case: 'setRole', value }, signal)
+  }
+
+  async rotate(signal?: AbortSignal): Promise<void> {
+    await this.#change({ $case: 'rotate', value: { sinceEpoch: this.#room.group.epoch } }, signal)
+  }
+
+  async settled(level: 'stored' | 'sent' | 'safe', signal?: AbortSignal): Promise<void> {
+    this.#assertUsable(level === 'stored')
+    await this.#orAborted(this.#outgoing.settled(level), signal)
+  }
+
+  subscribe(callback: (event: DocumentEvent) => void): Disposable {
+    const listener = (event: DocumentEvent) => callback(event)
+    this.#listeners.add(listener)
+    return { [Symbol.dispose]: () => this.#listeners.delete(listener) }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#abort.signal.aborted) return
+    // One last turn, so that edits made before this call are stored.
+    if (this.#failure === undefined) this.#background(this.#outgoing.settled('stored'))
+    await this.#turns
+    this.#abort.abort(new HeddleError('DISPOSED', `document ${this.id} is closed`))
+    this.#localChanges[Symbol.dispose]()
+    this.#outgoing.dispose()
+    this.#changes.dispose()
+    await this.#following.stop()
+    await this.#turns
+    await this.#room.replica.doc[Symbol.asyncDispose]()
+    this.#onDisposed()
+  }
+
+  /** Turns run one after another; whatever happens while one runs leads to one more. */
+  #wake(): void {
+    if (this.#awake || this.#failure !== undefined || this.#abort.signal.aborted) return
+    this.#awake = true
+    this.#turns = this.#turns.then(async () => {
+      this.#awake = false
+      try {
+        await this.#turn()
+      } catch (error) {
+        this.#fail(asHeddleError(error, 'a turn of the document'))
+      }
+    })
+  }
+
+  async #turn(): Promise<void> {
+    const { store, replica } = this.#room
+    const turn = new Turn()
+    await this.#changes.step(turn)
+    const { positions, missing } = await this.#incoming.step(turn)
+    this.#invites.step(turn, this.#following.links)
+    await this.#outgoing.step(turn, this.#following.readyLinks.length > 0)
+    const { group, removed } = this.#room
+    if (!removed) store.putGroup(turn, group.takeDirtyRecords())
+    this.#following.noteProgress(turn, positions)
+    replica.compact(turn)
+    await turn.commit(store.storage)
+    if (removed) await this.#following.stop()
+    for (const { member, fromSeq } of missing) this.#background(this.#following.fetch(member, fromSeq))
+    if (this.#incoming.sawFutureEpoch) {
+      this.#incoming.sawFutureEpoch = false
+      for (const link of this.#following.readyLinks) this.#background(this.#following.catchUp(link))
+    }
+  }
+
+  /** The storage or the CRDT failed: going on could lose or repeat something, so nothing goes on. */
+  #fail(error: HeddleError): void {
+    this.#failure = error
+    this.#emit({ type: 'problem', error })
+    this.#background(this.#following.stop())
+  }
+
+  #emit(event: DocumentEvent): void {
+    for (const listener of [...this.#listeners]) listener(event)
+  }
+
+  /** What is done beside the turns; its failure shows in the state of the links and is tried again from there. */
+  #background(task: Promise<unknown>): void {
+    task.catch((cause: unknown) => {
+      const { code, message } = asHeddleError(cause, 'a background task')
+      this.#room.context.log('debug', 'document.background', { document: this.id, code, message })
+    })
+  }
+
+  async #change(intent: Intent, signal: AbortSignal | undefined): Promise<void> {
+    this.#assertUsable()
+    if (intent.$case !== 'rotate' && this.#room.group.role !== Role.ROLE_ADMIN) {
+      throw new HeddleError('FORBIDDEN', 'only an admin changes members and roles; ask one')
+    }
+    await this.#orAborted(this.#changes.request(intent), signal)
+  }
+
+  #member(memberId: string): Uint8Array {
+    const entry = this.#room.group.public.roster.find((one: RosterEntry) => toHex(one.memberId) === memberId)
+    if (entry !== undefined) return entry.memberId
+    throw new HeddleError('NOT_FOUND', `"${memberId}" is no member of document ${this.id}`)
+  }
+
+  #assertUsable(evenWhenRemoved = false): void {
+    if (this.#failure !== undefined) throw this.#failure
+    if (this.#abort.signal.aborted) throw new HeddleError('DISPOSED', `document ${this.id} is closed`)
+    if (this.#room.removed && !evenWhenRemoved) throw removedError()
+  }
+
+  /** The task's result, unless the caller or the document gives up waiting first. */
+  async #orAborted<T>(task: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+    const signals = signal === undefined ? [this.#abort.signal] : [signal, this.#abort.signal]
+    const either = AbortSignal.any(signals)
+    return await new Promise<T>((resolve, reject) => {
+      const onAbort = () => {
+        const { reason } = either
+        reject(
+          HeddleError.is(reason) ? reason : new HeddleError('ABORTED', 'waiting was aborted; the change itself goes on')
+        )
+      }
+      if (either.aborted) onAbort()
+      either.addEventListener('abort', onAbort, { once: true })
+      task.then(resolve, reject).finally(() => either.removeEventListener('abort', onAbort))
+    })
+  }
+}
+
+type Stored = Awaited<ReturnType<typeof readStored>>
+
+async function readStored({ store }: RoomStart) {
+  const [applied, servers, pending, intents, invites, stateDuty, unsealed, own] = await Promise.all([
+    store.applied(),
+    store.servers(),
+    store.pending(),
+    store.intents(),
+    store.invites(),
+    store.stateDuty(),
+    store.entries('unsealed'),
+    store.entries('own')
+  ])
+  return { applied, servers, pending, intents, invites, stateDuty, unsealed, own }
+}

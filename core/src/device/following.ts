@@ -1,0 +1,422 @@
+/**
+ * How a document follows its servers (SPEC SYNC): one of them streams the messages, the others only say how far each
+ * sender has come, so that a server that keeps something back is noticed and the message fetched elsewhere. Every server
+ * is told the decided slots it lacks, and gets this device's messages until it has receipted them.
+ */
+import { equalBytes, toHex } from '../bytes.js'
+import { HeddleError } from '../errors.js'
+import type { DeviceChannel, News } from '../net/index.js'
+import {
+  DecidedSlot,
+  type Head,
+  type ServerEntry,
+  ServerProgressRecord,
+  type Subscribed,
+  SubscribeMode
+} from '../wire/index.js'
+import type { Incoming } from './incoming.js'
+import type { LinkUser, ServerLink } from './links.js'
+import type { Outgoing } from './outgoing.js'
+import { asHeddleError, type Room, report } from './room.js'
+import type { Turn } from './store.js'
+
+/** How long a head may be ahead of what the streaming server sent before the message is fetched elsewhere. */
+const withheldMs = 400
+const withheldMsMax = 15_000
+/** Pause before a server that refused the subscription is asked again. */
+const refusedPauseMs = 2_000
+const uploadBytesMax = 512 * 1024
+const decidedBytesMax = 2 * 1024 * 1024
+
+/** What one server is to this document. */
+interface Followed {
+  readonly link: ServerLink
+  /** Everything up to this position of its log is applied here. */
+  position: bigint
+  /** Set while subscribed on this channel. */
+  channel: DeviceChannel | undefined
+  mode: SubscribeMode
+  /** This device's messages up to here were sent to it on this channel. */
+  uploadedSeq: bigint
+  uploading: boolean
+  /** What it said it has, and up to which position, until all of it is applied here. */
+  announced: { readonly heads: readonly Head[]; readonly through: bigint } | undefined
+  check: Disposable | undefined
+  /** Grows with every check that brought nothing. */
+  checkMs: number
+  retry: Disposable | undefined
+  dirty: boolean
+}
+
+/** What the rest of the document does with what servers say. */
+export interface FollowingEvents {
+  /** Slots from a server, in order, to be checked and applied. */
+  decided(slots: readonly DecidedSlot[], link: ServerLink): void
+  vote(news: Extract<News, { $case: 'vote' }>, link: ServerLink): void
+  mailbox(news: Extract<News, { $case: 'mailboxItems' }>, link: ServerLink): void
+  /** A server took the subscription. */
+  ready(link: ServerLink): void
+}
+
+export class Following implements LinkUser {
+  readonly #room: Room
+  readonly #incoming: Incoming
+  readonly #outgoing: () => Outgoing
+  readonly #events: FollowingEvents
+  readonly #followed = new Map<string, Followed>()
+  readonly #progress: ReadonlyMap<string, ServerProgressRecord>
+
+  constructor(
+    room: Room,
+    incoming: Incoming,
+    outgoing: () => Outgoing,
+    progress: ReadonlyMap<string, ServerProgressRecord>,
+    events: FollowingEvents
+  ) {
+    this.#room = room
+    this.#incoming = incoming
+    this.#outgoing = outgoing
+    this.#progress = progress
+    this.#events = events
+  }
+
+  /** Follows exactly the servers of the group's present epoch. */
+  async follow(servers: readonly ServerEntry[]): Promise<void> {
+    const wanted = new Set(servers.map(({ id }) => toHex(id)))
+    for (const [id, followed] of [...this.#followed]) {
+      if (wanted.has(id)) continue
+      this.#followed.delete(id)
+      this.#stop(followed)
+      await followed.link.detach(this.#room.id)
+    }
+    for (const server of servers) {
+      const id = toHex(server.id)
+      if (this.#followed.has(id)) continue
+      const link = this.#room.pool.link(server)
+      const position = this.#progress.get(id)?.position ?? 0n
+      this.#followed.set(id, {
+        link,
+        position,
+        channel: undefined,
+        mode: SubscribeMode.SUBSCRIBE_MODE_HEADS,
+        uploadedSeq: 0n,
+        uploading: false,
+        announced: undefined,
+        check: undefined,
+        checkMs: withheldMs,
+        retry: undefined,
+        dirty: false
+      })
+      link.attach(this.#room.id, this, server.addresses)
+    }
+  }
+
+  async stop(): Promise<void> {
+    const all = [...this.#followed.values()]
+    this.#followed.clear()
+    for (const followed of all) this.#stop(followed)
+    await Promise.all(all.map(({ link }) => link.detach(this.#room.id)))
+  }
+
+  /** Servers that take this document's messages at the moment. */
+  get readyLinks(): readonly ServerLink[] {
+    return [...this.#followed.values()].filter(({ channel }) => channel !== undefined).map(({ link }) => link)
+  }
+
+  get links(): readonly ServerLink[] {
+    return [...this.#followed.values()].map(({ link }) => link)
+  }
+
+  onUp(link: ServerLink): void {
+    const followed = this.#followed.get(link.id)
+    if (followed === undefined) return
+    this.#room.emit({ type: 'server', server: link.status() })
+    this.#subscribe(followed, this.#modeFor(followed)).catch((error: unknown) => this.#subscribeFailed(followed, error))
+  }
+
+  onDown(link: ServerLink): void {
+    const followed = this.#followed.get(link.id)
+    if (followed === undefined) return
+    const streamed = followed.channel !== undefined && followed.mode === SubscribeMode.SUBSCRIBE_MODE_FULL
+    this.#stop(followed)
+    this.#room.emit({ type: 'server', server: link.status() })
+    if (streamed) this.#promote()
+    this.#room.wake()
+  }
+
+  onNews(link: ServerLink, news: News): void {
+    const followed = this.#followed.get(link.id)
+    if (followed === undefined) return
+    switch (news.$case) {
+      case 'deliver':
+        this.#incoming.add({
+          server: link.id,
+          envelopes: news.value.envelopes,
+          throughPosition: news.value.throughPosition
+        })
+        break
+      case 'heads':
+        this.#announce(followed, news.value.heads, news.value.throughPosition)
+        break
+      case 'decided':
+        this.#events.decided(news.value.slots, link)
+        break
+      case 'vote':
+        this.#events.vote(news, link)
+        break
+      case 'mailboxItems':
+        this.#events.mailbox(news, link)
+        break
+      case 'problem':
+        // The server ended the subscription, as when it learned of this device's removal.
+        this.#lose(followed)
+        this.#subscribe(followed, followed.mode).catch((error: unknown) => this.#subscribeFailed(followed, error))
+        break
+      default:
+        break
+    }
+  }
+
+  /** Notes how far the servers' logs are applied; durable with the turn. */
+  noteProgress(turn: Turn, positions: ReadonlyMap<string, bigint>): void {
+    for (const [server, position] of positions) {
+      const followed = this.#followed.get(server)
+      if (followed === undefined || position <= followed.position) continue
+      followed.position = position
+      followed.dirty = true
+    }
+    for (const followed of this.#followed.values()) {
+      this.#settleAnnounced(followed)
+      if (turn.isEmpty || !followed.dirty) continue
+      followed.dirty = false
+      const { link, position } = followed
+      const receiptedSeq = this.#outgoing().receiptedSeq(link.id)
+      turn.put(this.#room.store.key('server', link.publicKey), ServerProgressRecord.encode({ position, receiptedSeq }))
+    }
+  }
+
+  /** Messages became durable here: every server gets what it lacks. */
+  upload(): void {
+    for (const followed of this.#followed.values()) this.#upload(followed)
+  }
+
+  /** Asks a server that may have it, the first ready one unless named, for what a sender sent. */
+  async fetch(member: Uint8Array, fromSeq: bigint, from?: ServerLink): Promise<void> {
+    const channel = (from ?? this.readyLinks[0])?.channel
+    if (channel === undefined) return
+    const { value } = await channel.request({
+      $case: 'fetch',
+      value: { group: this.#room.groupId, member, fromSeq, max: 1024 }
+    })
+    if (value.envelopes.length > 0) this.#incoming.add({ server: toHex(channel.peer), envelopes: value.envelopes })
+  }
+
+  /** Asks a server for the slots after those known here. */
+  async catchUp(link: ServerLink): Promise<boolean> {
+    const channel = link.channel
+    if (channel === undefined) return false
+    const { groupId, group } = this.#room
+    const { value } = await channel.request({ $case: 'catchUp', value: { group: groupId, fromSlot: group.epoch } })
+    if (value.slots.length > 0) this.#events.decided(value.slots, link)
+    return value.slots.length > 0
+  }
+
+  /** Tells a server the slots from `slot` on that this device knows. */
+  async teach(channel: DeviceChannel, slot: bigint): Promise<void> {
+    const { store, group, groupId } = this.#room
+    for (let from = slot; from < group.epoch; ) {
+      const slots: DecidedSlot[] = []
+      let bytes = 0
+      for (; from < group.epoch && bytes < decidedBytesMax && slots.length < 256; from++) {
+        const stored = await store.storage.get(store.key('decided', from))
+        if (stored === undefined) throw new HeddleError('STALE_EPOCH', `slot ${from} is not kept here any more`)
+        slots.push(DecidedSlot.decode(stored))
+        bytes += stored.length
+      }
+      await channel.request({ $case: 'decided', value: { group: groupId, slots } })
+    }
+  }
+
+  #modeFor(followed: Followed): SubscribeMode {
+    const other = [...this.#followed.values()].some(
+      (one) => one !== followed && one.channel !== undefined && one.mode === SubscribeMode.SUBSCRIBE_MODE_FULL
+    )
+    return other ? SubscribeMode.SUBSCRIBE_MODE_HEADS : SubscribeMode.SUBSCRIBE_MODE_FULL
+  }
+
+  /** Lets another server stream after the one that did is lost. */
+  #promote(): void {
+    const next = [...this.#followed.values()].find(({ channel }) => channel !== undefined)
+    if (next === undefined) return
+    this.#subscribe(next, SubscribeMode.SUBSCRIBE_MODE_FULL).catch((error: unknown) =>
+      this.#subscribeFailed(next, error)
+    )
+  }
+
+  async #subscribe(followed: Followed, mode: SubscribeMode): Promise<void> {
+    const { link } = followed
+    const channel = link.channel
+    if (channel === undefined || this.#room.removed) return
+    followed.mode = mode
+    const subscribed = await this.#askToSubscribe(followed, channel)
+    if (link.channel !== channel || this.#followed.get(link.id) !== followed) return
+    const { slot, heads, position } = subscribed
+    const { groupId, group } = this.#room
+    if (!equalBytes(subscribed.group, groupId)) throw new HeddleError('MALFORMED', 'an answer for another document')
+    if (slot > group.epoch) await this.catchUp(link)
+    else if (slot < group.epoch) await this.teach(channel, slot)
+    // What it has of this device needs no second upload, but for its last message if that has no receipt yet.
+    const known = heads.find(({ member }) => equalBytes(member, group.memberId))?.seq ?? 0n
+    const receipted = this.#outgoing().receiptedSeq(link.id)
+    followed.uploadedSeq = known > receipted ? known - 1n : known
+    followed.channel = channel
+    if (mode === SubscribeMode.SUBSCRIBE_MODE_HEADS) this.#announce(followed, heads, position)
+    this.#room.emit({ type: 'server', server: link.status() })
+    this.#events.ready(link)
+    this.#upload(followed)
+    this.#room.wake()
+  }
+
+  /** Subscribes, after telling the server what it lacks where that is why it refuses. */
+  async #askToSubscribe(followed: Followed, channel: DeviceChannel): Promise<Subscribed> {
+    const { groupId, group } = this.#room
+    const ask = async () =>
+      (
+        await channel.request({
+          $case: 'subscribe',
+          value: { group: groupId, mode: followed.mode, afterPosition: followed.position }
+        })
+      ).value
+    try {
+      return await ask()
+    } catch (error) {
+      if (HeddleError.is(error, 'UNKNOWN_DOCUMENT')) {
+        await this.#createThere(channel)
+        await this.teach(channel, 0n)
+        return await ask()
+      }
+      const slot = error instanceof HeddleError ? error.info.slot : undefined
+      if (!HeddleError.is(error, 'NOT_A_MEMBER') || typeof slot !== 'bigint') throw error
+      if (slot < group.epoch) await this.teach(channel, slot)
+      else if (slot === group.epoch || !(await this.catchUp(followed.link))) throw error
+      return await ask()
+    }
+  }
+
+  /** A server that missed the creation gets the document's beginning from the device that keeps it. */
+  async #createThere(channel: DeviceChannel): Promise<void> {
+    const { store } = this.#room
+    const groupInfo = await store.storage.get(store.key('genesis'))
+    if (groupInfo === undefined) throw new HeddleError('UNKNOWN_DOCUMENT', 'the server does not hold the document')
+    await channel.request({ $case: 'create', value: { groupInfo } })
+  }
+
+  #subscribeFailed(followed: Followed, error: unknown): void {
+    const problem = asHeddleError(error, 'subscribing')
+    if (followed.link.channel === undefined || this.#room.removed) return
+    this.#room.context.log('debug', 'subscribe.failed', { server: followed.link.id, code: problem.code })
+    if (this.#followed.get(followed.link.id) !== followed) return
+    followed.retry?.[Symbol.dispose]()
+    followed.retry = this.#room.context.clock.setTimer(refusedPauseMs, () => this.onUp(followed.link))
+  }
+
+  #lose(followed: Followed): void {
+    followed.channel = undefined
+    followed.uploading = false
+  }
+
+  #stop(followed: Followed): void {
+    this.#lose(followed)
+    followed.check?.[Symbol.dispose]()
+    followed.retry?.[Symbol.dispose]()
+    followed.check = undefined
+    followed.announced = undefined
+  }
+
+  #announce(followed: Followed, heads: readonly Head[], through: bigint): void {
+    const open = followed.announced
+    followed.announced = { heads: open === undefined ? heads : latest(open.heads, heads), through }
+    this.#settleAnnounced(followed)
+    if (followed.announced !== undefined) this.#watch(followed)
+  }
+
+  #settleAnnounced(followed: Followed): void {
+    const { announced } = followed
+    if (announced === undefined || !this.#room.vector.covers(announced.heads)) return
+    followed.announced = undefined
+    followed.check?.[Symbol.dispose]()
+    followed.check = undefined
+    followed.checkMs = withheldMs
+    if (announced.through <= followed.position) return
+    followed.position = announced.through
+    followed.dirty = true
+  }
+
+  /** What a server announced and nobody delivered in time is fetched from it. */
+  #watch(followed: Followed): void {
+    followed.check ??= this.#room.context.clock.setTimer(followed.checkMs, () => {
+      followed.check = undefined
+      followed.checkMs = Math.min(2 * followed.checkMs, withheldMsMax)
+      const { announced, channel } = followed
+      if (announced === undefined || channel === undefined) return
+      const { vector, group } = this.#room
+      const missing = announced.heads.filter(
+        ({ member, seq }) => seq > vector.seqOf(member) && !equalBytes(member, group.memberId)
+      )
+      const fetches = missing.map(({ member }) => this.fetch(member, vector.seqOf(member) + 1n, followed.link))
+      Promise.all(fetches)
+        .catch((error: unknown) => {
+          this.#room.context.log('debug', 'fetch.failed', { error: asHeddleError(error, 'fetching').message })
+        })
+        .finally(() => {
+          if (followed.announced !== undefined && followed.channel !== undefined) this.#watch(followed)
+        })
+    })
+  }
+
+  async #upload(followed: Followed): Promise<void> {
+    const { channel, link } = followed
+    if (channel === undefined || followed.uploading) return
+    followed.uploading = true
+    const { groupId } = this.#room
+    const outgoing = this.#outgoing()
+    try {
+      while (followed.channel === channel) {
+        const envelopes = outgoing.envelopesAfter(followed.uploadedSeq, uploadBytesMax)
+        if (envelopes.length === 0) break
+        const { value } = await channel.request({ $case: 'upload', value: { group: groupId, envelopes } })
+        for (const receipt of value.receipts) outgoing.takeReceipt(link.publicKey, receipt)
+        const receipted = outgoing.receiptedSeq(link.id)
+        if (receipted <= followed.uploadedSeq)
+          throw new HeddleError('INTERNAL', 'the receipt does not cover the upload')
+        followed.uploadedSeq = receipted
+        followed.dirty = true
+      }
+    } catch (error) {
+      if (followed.channel === channel) await this.#uploadFailed(followed, asHeddleError(error, 'uploading'))
+    } finally {
+      if (followed.channel === channel) followed.uploading = false
+    }
+  }
+
+  /** Learns anew where the server stands, after a pause unless it only lacked a decided slot. */
+  async #uploadFailed(followed: Followed, error: HeddleError): Promise<void> {
+    this.#lose(followed)
+    if (error.code === 'BEHIND') {
+      this.#subscribe(followed, followed.mode).catch((cause: unknown) => this.#subscribeFailed(followed, cause))
+      return
+    }
+    if (error.retry === 'never') report(this.#room, error)
+    this.#subscribeFailed(followed, error)
+  }
+}
+
+/** The later head of every member. */
+function latest(a: readonly Head[], b: readonly Head[]): Head[] {
+  const heads = new Map(a.map((head) => [toHex(head.member), head]))
+  for (const head of b) {
+    const known = heads.get(toHex(head.member))
+    if (known === undefined || known.seq < head.seq) heads.set(toHex(head.member), head)
+  }
+  return [...heads.values()]
+}

@@ -1,0 +1,237 @@
+/**
+ * Envelopes from others: in a sender's order, opened, applied to the CRDT in one batch per turn (SPEC SYNC, DEVICE).
+ * What comes too early waits; what a server forged is dropped and asked for elsewhere; nothing is applied twice.
+ */
+import { equalBytes, toHex } from '../bytes.js'
+import { HeddleError } from '../errors.js'
+import { type ParsedEnvelope, parseEnvelope, WaitingRoom } from '../sync/index.js'
+import { AppliedRecord, EnvelopeKind, type Head, Payload, Role, StatePayload, WireError } from '../wire/index.js'
+import { asHeddleError, type Room, report } from './room.js'
+import type { Turn } from './store.js'
+
+/** What came from a server and was not looked at yet. */
+export interface Arrival {
+  /** Server it came from, hexadecimal. */
+  readonly server: string
+  readonly envelopes: readonly Uint8Array[]
+  /** The server's log is known up to here once these are applied. */
+  readonly throughPosition?: bigint
+}
+
+/** Where an envelope could not be taken because something else is missing. */
+export interface Missing {
+  readonly member: Uint8Array
+  readonly fromSeq: bigint
+}
+
+export class Incoming {
+  /** Messages applied since the document was opened. */
+  applied = 0
+  /** An envelope of an epoch this device has not reached came by. */
+  sawFutureEpoch = false
+  readonly #room: Room
+  readonly #waiting = new WaitingRoom()
+  readonly #told: Map<string, bigint>
+  #arrivals: Arrival[] = []
+  #retry = false
+  /** Oldest epoch of the messages applied since somebody asked. */
+  #oldestEpoch: bigint | undefined
+  /** Updates opened in this turn and not applied yet, with the head each moves. */
+  #opened: { readonly updates: readonly Uint8Array[]; readonly head: Head }[] = []
+  #moved = new Map<string, Head>()
+
+  /** `mayBeLate`: messages of old epochs may have been applied before a restart without anybody asking. */
+  constructor(room: Room, told: Map<string, bigint>, mayBeLate: boolean) {
+    this.#room = room
+    this.#told = told
+    this.#oldestEpoch = mayBeLate ? 0n : undefined
+  }
+
+  get waiting(): number {
+    return this.#waiting.count
+  }
+
+  add(arrival: Arrival): void {
+    this.#arrivals.push(arrival)
+    this.#room.wake()
+  }
+
+  /** The group has moved on: what waited for that is tried again in the next turn. */
+  retry(): void {
+    if (this.#waiting.count > 0) this.#retry = true
+  }
+
+  /** Takes in all that has arrived. Returns how far the logs of the servers are known now, and what is missing. */
+  async step(turn: Turn): Promise<{ readonly positions: Map<string, bigint>; readonly missing: Missing[] }> {
+    const arrivals = this.#arrivals
+    this.#arrivals = []
+    const missing: Missing[] = []
+    const positions = new Map<string, bigint>()
+    if (this.#retry) {
+      this.#retry = false
+      for (const envelope of this.#waiting.takeAll()) await this.#take(envelope, missing)
+    }
+    for (const { server, envelopes, throughPosition } of arrivals) {
+      for (const bytes of envelopes) {
+        const envelope = this.#parse(bytes, server)
+        if (envelope !== undefined) await this.#take(envelope, missing)
+      }
+      if (throughPosition !== undefined) positions.set(server, throughPosition)
+    }
+    this.#apply(turn)
+    if (this.#retry) this.#room.wake()
+    return { positions, missing }
+  }
+
+  /** Whether, since the last call, messages of an epoch before this one were applied. */
+  takeAppliedBefore(epoch: bigint): boolean {
+    const oldest = this.#oldestEpoch
+    this.#oldestEpoch = undefined
+    return oldest !== undefined && oldest < epoch
+  }
+
+  /** Notes that others were told of this head as a dependency. */
+  noteTold(turn: Turn, head: Head): void {
+    this.#told.set(toHex(head.member), head.seq)
+    this.#putApplied(turn, head)
+  }
+
+  /** Makes a head durable together with what others were told of it. */
+  #putApplied(turn: Turn, head: Head): void {
+    const toldSeq = this.#told.get(toHex(head.member)) ?? 0n
+    turn.put(this.#room.store.key('applied', head.member), AppliedRecord.encode({ head, toldSeq }))
+  }
+
+  #parse(bytes: Uint8Array, server: string): ParsedEnvelope | undefined {
+    try {
+      const envelope = parseEnvelope(bytes)
+      if (equalBytes(envelope.header.group, this.#room.groupId)) return envelope
+      throw new HeddleError('MALFORMED', `an envelope of another document came for ${this.#room.id}`)
+    } catch (error) {
+      const { code, message } = asHeddleError(error, 'decoding an envelope')
+      report(this.#room, new HeddleError(code, `server ${server.slice(0, 8)} sent a bad envelope: ${message}`))
+      return undefined
+    }
+  }
+
+  async #take(envelope: ParsedEnvelope, missing: Missing[]): Promise<void> {
+    const { vector, group, joinedEpoch } = this.#room
+    const { member, seq, epoch } = envelope.header
+    if (equalBytes(member, group.memberId)) return
+    const succession = vector.succession(envelope)
+    if (succession === 'duplicate' || succession === 'old') return
+    if (succession === 'conflict') {
+      report(this.#room, new HeddleError('SEQUENCE_CONFLICT', `two messages ${seq} of member ${toHex(member)}`))
+      return
+    }
+    // Sealed before this device joined: the state an admin sends covers it.
+    if (epoch < joinedEpoch) return
+    if (epoch > group.epoch) this.sawFutureEpoch = true
+    if (succession === 'gap' || epoch > group.epoch) {
+      if (!this.#waiting.add(envelope)) this.#room.context.log('warn', 'waiting.full', { document: this.#room.id })
+      if (succession === 'gap') missing.push({ member, fromSeq: vector.seqOf(member) + 1n })
+      return
+    }
+    if (await this.#open(envelope)) await this.#takeSuccessor(member, seq, missing)
+  }
+
+  async #takeSuccessor(member: Uint8Array, seq: bigint, missing: Missing[]): Promise<void> {
+    const successor = this.#waiting.take(member, seq + 1n)
+    if (successor !== undefined) await this.#take(successor, missing)
+  }
+
+  /** Opens the next envelope of a sender. False when it is not the sender's and the true one must come from elsewhere. */
+  async #open(envelope: ParsedEnvelope): Promise<boolean> {
+    const { group, crypto } = this.#room
+    const { member, seq, epoch, kind } = envelope.header
+    const head: Head = { member, seq, hash: envelope.hash.slice() }
+    try {
+      const opened = await group.decrypt({
+        epoch,
+        aad: envelope.headerBytes,
+        senderData: envelope.senderData,
+        ciphertext: envelope.ciphertext
+      })
+      if (!equalBytes(opened.memberId, member)) throw new HeddleError('BAD_SIGNATURE', 'the sender is another member')
+      this.#accept(kind, opened.plaintext, opened.role, head)
+      if (this.#oldestEpoch === undefined || epoch < this.#oldestEpoch) this.#oldestEpoch = epoch
+    } catch (cause) {
+      const error = asHeddleError(cause, 'opening a message')
+      const key = group.signatureKeyOf(member, epoch)
+      const genuine = key !== undefined && crypto.verify(key, envelope.signed, envelope.signature)
+      if (!genuine) {
+        report(this.#room, new HeddleError('BAD_SIGNATURE', `a forged message of member ${toHex(member)}`, { cause }))
+        return false
+      }
+      // The sender did sign it: its chain goes on without what it holds.
+      report(this.#room, new HeddleError(error.code, `message ${seq} of ${toHex(member)}: ${error.message}`, { cause }))
+      this.#advance(head, [])
+    }
+    return true
+  }
+
+  #accept(kind: EnvelopeKind, plaintext: Uint8Array, role: Role, head: Head): void {
+    if (role !== Role.ROLE_ADMIN && role !== Role.ROLE_EDITOR) {
+      throw new HeddleError('FORBIDDEN', 'the sender may not write')
+    }
+    try {
+      if (kind === EnvelopeKind.ENVELOPE_KIND_STATE) this.#acceptState(StatePayload.decode(plaintext), role, head)
+      else this.#advance(head, Payload.decode(plaintext).updates)
+    } catch (cause) {
+      if (!(cause instanceof WireError)) throw cause
+      throw new HeddleError('MALFORMED', `the payload does not decode: ${cause.message}`, { cause })
+    }
+  }
+
+  /** The state is for members who cannot open what came before they joined; to all others it says nothing new. */
+  #acceptState({ heads, state }: StatePayload, role: Role, head: Head): void {
+    const { vector, group } = this.#room
+    if (role !== Role.ROLE_ADMIN) throw new HeddleError('FORBIDDEN', 'only an admin sends the state')
+    const ahead = heads.filter(
+      ({ member, seq }) =>
+        seq > vector.seqOf(member) && !equalBytes(member, group.memberId) && !equalBytes(member, head.member)
+    )
+    this.#advance(head, ahead.length === 0 ? [] : [state])
+    for (const known of ahead) this.#advance(known, [])
+    if (ahead.length > 0) this.retry()
+  }
+
+  #advance(head: Head, updates: readonly Uint8Array[]): void {
+    this.#room.vector.advance(head)
+    this.#moved.set(toHex(head.member), head)
+    if (updates.length > 0) this.#opened.push({ updates, head })
+    this.applied++
+  }
+
+  /** One batch into the CRDT; when it refuses, each message by itself, so that one bad message costs only itself. */
+  #apply(turn: Turn): void {
+    const opened = this.#opened
+    const moved = this.#moved
+    this.#opened = []
+    this.#moved = new Map()
+    for (const head of moved.values()) this.#putApplied(turn, head)
+    try {
+      this.#room.replica.apply(
+        turn,
+        opened.flatMap(({ updates }) => updates)
+      )
+    } catch (error) {
+      if (!HeddleError.is(error, 'CRDT_MALFORMED')) throw error
+      for (const { updates, head } of opened) this.#applyAlone(turn, updates, head)
+    }
+    if (moved.size > 0) {
+      const messages = opened.length
+      turn.after(() => this.#room.emit({ type: 'applied', messages }))
+    }
+  }
+
+  #applyAlone(turn: Turn, updates: readonly Uint8Array[], head: Head): void {
+    try {
+      this.#room.replica.apply(turn, updates)
+    } catch (cause) {
+      if (!HeddleError.is(cause, 'CRDT_MALFORMED')) throw cause
+      const message = `message ${head.seq} of ${toHex(head.member)} holds an update the CRDT refuses: ${cause.message}`
+      report(this.#room, new HeddleError('CRDT_MALFORMED', message, { cause }))
+    }
+  }
+}

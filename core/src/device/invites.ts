@@ -1,0 +1,159 @@
+/**
+ * Invites (SPEC JOIN): a link that carries a one-time secret. Who has it leaves a key package in a mailbox on the servers,
+ * authenticated under the secret; the device that made the invite adds that key package by a commit. This file is the
+ * inviter's side and the format of links; `join.ts` is the joiner's.
+ */
+import { concatBytes, equalBytes, fromBase64Url, toBase64Url, toHex, utf8 } from '../bytes.js'
+import type { CryptoProvider } from '../crypto/index.js'
+import { HeddleError } from '../errors.js'
+import { keyPackageRef } from '../group/index.js'
+import type { DeviceChannel } from '../net/index.js'
+import { type AddIntent, Invite, InviteRecord, JoinRequest, Role, WireError } from '../wire/index.js'
+import type { ServerLink } from './links.js'
+import { asHeddleError, type Room, report } from './room.js'
+import type { Turn } from './store.js'
+
+const linkPrefix = 'heddle:'
+const joinLabel = utf8('heddle/1 join\0')
+const mailboxLabel = utf8('heddle/1 mailbox\0')
+
+export const formatInvite = (invite: Invite): string => `${linkPrefix}${toBase64Url(Invite.encode(invite))}`
+
+/** Throws INVITE_INVALID. */
+export function parseInvite(link: string): Invite {
+  const bytes = link.startsWith(linkPrefix) ? fromBase64Url(link.slice(linkPrefix.length)) : undefined
+  try {
+    if (bytes !== undefined) return Invite.decode(bytes)
+  } catch (cause) {
+    if (!(cause instanceof WireError)) throw cause
+  }
+  throw new HeddleError('INVITE_INVALID', 'this is not a whole invite link; copy all of it, from "heddle:" on')
+}
+
+/** Names the mailbox without giving the secret away. */
+export const mailboxOf = (crypto: CryptoProvider, secret: Uint8Array): Uint8Array =>
+  crypto.sha256(concatBytes(mailboxLabel, secret)).slice(0, 16)
+
+export function joinMac(crypto: CryptoProvider, invite: Invite, keyPackage: Uint8Array): Uint8Array {
+  return crypto.hmacSha256(invite.secret, concatBytes(joinLabel, invite.group, keyPackage))
+}
+
+export class Invites {
+  readonly #room: Room
+  readonly #invites: Map<string, InviteRecord>
+  readonly #add: (turn: Turn, intent: AddIntent) => void
+  #arrived: { readonly mailbox: Uint8Array; readonly items: readonly Uint8Array[] }[] = []
+  #made: { readonly key: string; readonly durable: () => void }[] = []
+
+  constructor(room: Room, invites: Map<string, InviteRecord>, add: (turn: Turn, intent: AddIntent) => void) {
+    this.#room = room
+    this.#invites = invites
+    this.#add = add
+  }
+
+  /** Makes an invite, durably. Who follows it is added while this device is open. Throws FORBIDDEN. */
+  async make(role: Role, expiresInMs: number): Promise<string> {
+    const { group, context, crypto, groupId } = this.#room
+    if (group.role !== Role.ROLE_ADMIN) throw new HeddleError('FORBIDDEN', 'only an admin invites; ask one')
+    const { servers, faultBound } = group.public.servers
+    const invite: Invite = {
+      group: groupId,
+      secret: context.random(32),
+      servers,
+      faultBound,
+      role,
+      crdtType: group.public.document.crdtType,
+      expiresAtMs: BigInt(Math.floor(context.clock.now() + expiresInMs))
+    }
+    const key = toHex(mailboxOf(crypto, invite.secret))
+    this.#invites.set(key, { invite, usedBy: new Uint8Array(0) })
+    await new Promise<void>((durable) => {
+      this.#made.push({ key, durable })
+      this.#room.wake()
+    })
+    return formatInvite(invite)
+  }
+
+  /** A server is there: it opens the mailboxes of the invites that are still good. */
+  async openMailboxes(link: ServerLink): Promise<void> {
+    const { channel } = link
+    if (channel === undefined) return
+    for (const { invite, usedBy } of this.#invites.values()) {
+      if (usedBy.length === 0 && !this.#isExpired(invite)) await this.#openMailbox(channel, invite)
+    }
+  }
+
+  arrived(mailbox: Uint8Array, items: readonly Uint8Array[]): void {
+    this.#arrived.push({ mailbox, items })
+    this.#room.wake()
+  }
+
+  /** Makes new invites durable and turns join requests into intents. */
+  step(turn: Turn, links: readonly ServerLink[]): void {
+    for (const { key, durable } of this.#made.splice(0)) {
+      this.#put(turn, key)
+      turn.after(() => {
+        const opened = links.map((link) => this.openMailboxes(link))
+        // The link is handed out once a server has the mailbox, so that who is quick finds it; offline it comes at once.
+        Promise.all(opened).then(durable, (error: unknown) => {
+          this.#room.context.log('debug', 'mailbox.open.failed', { error: asHeddleError(error, 'opening').message })
+          durable()
+        })
+      })
+    }
+    for (const { mailbox, items } of this.#arrived.splice(0)) {
+      for (const item of items) this.#takeRequest(turn, mailbox, item)
+    }
+  }
+
+  /** The joiner is in: its mailbox is closed everywhere. */
+  async close(mailbox: Uint8Array, links: readonly ServerLink[]): Promise<void> {
+    for (const { channel } of links) {
+      await channel?.request({ $case: 'mailboxClose', value: { group: this.#room.groupId, mailbox } })
+    }
+  }
+
+  #isExpired(invite: Invite): boolean {
+    return invite.expiresAtMs <= BigInt(Math.floor(this.#room.context.clock.now()))
+  }
+
+  #put(turn: Turn, key: string): void {
+    const record = this.#invites.get(key)
+    if (record === undefined) return
+    const mailbox = mailboxOf(this.#room.crypto, record.invite.secret)
+    turn.put(this.#room.store.key('invite', mailbox), InviteRecord.encode(record))
+  }
+
+  async #openMailbox(channel: DeviceChannel, invite: Invite): Promise<void> {
+    const { groupId, crypto } = this.#room
+    const mailbox = mailboxOf(crypto, invite.secret)
+    await channel.request({
+      $case: 'mailboxOpen',
+      value: { group: groupId, mailbox, expiresAtMs: invite.expiresAtMs }
+    })
+  }
+
+  #takeRequest(turn: Turn, mailbox: Uint8Array, item: Uint8Array): void {
+    const key = toHex(mailbox)
+    const record = this.#invites.get(key)
+    if (record === undefined) return
+    try {
+      const { crypto } = this.#room
+      const { keyPackage, mac } = JoinRequest.decode(item)
+      const ref = keyPackageRef(keyPackage, crypto)
+      if (!equalBytes(crypto.sha256(mac), crypto.sha256(joinMac(crypto, record.invite, keyPackage)))) {
+        throw new HeddleError('INVITE_INVALID', 'a join request was made without the secret of the invite')
+      }
+      // The same request comes from every server it was left with.
+      if (equalBytes(record.usedBy, ref)) return
+      if (record.usedBy.length > 0) throw new HeddleError('INVITE_USED', 'a second device followed a used invite')
+      if (this.#isExpired(record.invite)) throw new HeddleError('INVITE_EXPIRED', 'a device followed an expired invite')
+      this.#invites.set(key, { invite: record.invite, usedBy: ref })
+      this.#put(turn, key)
+      this.#add(turn, { keyPackage, role: record.invite.role, mailbox })
+    } catch (error) {
+      const known = error instanceof WireError ? new HeddleError('MALFORMED', 'a join request does not decode') : error
+      report(this.#room, asHeddleError(known, 'a join request'))
+    }
+  }
+}

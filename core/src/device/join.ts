@@ -1,0 +1,206 @@
+/**
+ * Following an invite (SPEC JOIN): leaves a key package with the servers, waits for the Welcome that a decided commit
+ * releases, checks the certificate, and stores the document. An interrupted join goes on with the same key package.
+ */
+import { equalBytes, toHex } from '../bytes.js'
+import type { CryptoProvider } from '../crypto/index.js'
+import { HeddleError } from '../errors.js'
+import { createKeyPackage, type KeyPackageBundle, MemberGroup } from '../group/index.js'
+import type { DeviceChannel, News } from '../net/index.js'
+import { inspectDecided, parseVote, type SlotConfig, signedInput } from '../paxos/index.js'
+import type { Context, EndpointIdentity, Storage } from '../plugin/index.js'
+import {
+  type DecidedSlot,
+  DocumentRecord,
+  type Invite,
+  JoinRecord,
+  JoinRequest,
+  ServerProgressRecord,
+  Value,
+  ValueContent,
+  type WelcomeReply,
+  WireError
+} from '../wire/index.js'
+import { joinMac, mailboxOf } from './invites.js'
+import type { LinkPool, LinkUser, ServerLink } from './links.js'
+import { asHeddleError } from './room.js'
+import { DocumentStore, deviceStore, Turn } from './store.js'
+
+export interface JoinContext {
+  readonly storage: Storage
+  readonly pool: LinkPool
+  readonly identity: EndpointIdentity
+  readonly crypto: CryptoProvider
+  readonly context: Context
+  readonly crdtTypes: readonly string[]
+}
+
+/** Joins and stores the document; the caller opens it. Throws INVITE_EXPIRED, INVITE_USED, INVITE_INVALID, ABORTED. */
+export async function join(invite: Invite, on: JoinContext, signal: AbortSignal): Promise<void> {
+  const key = deviceStore.joinKey(invite.group, mailboxOf(on.crypto, invite.secret))
+  const record = await deviceStore.join(on.storage, key)
+  if (record === undefined && invite.expiresAtMs <= BigInt(Math.floor(on.context.clock.now()))) {
+    throw new HeddleError('INVITE_EXPIRED', 'the invite has expired; ask for a new one')
+  }
+  const bundle = record?.keyPackage ?? (await createKeyPackage(on.identity.publicKey, on.crdtTypes, on))
+  if (record === undefined) {
+    // The private keys are durable before anybody sees the public ones.
+    const value = JoinRecord.encode({ invite, keyPackage: bundle })
+    await on.storage.commit({ put: [{ key, value }] })
+  }
+  const waiting = new Waiting(invite, bundle, on)
+  await store(invite, bundle, await waiting.run(signal), on, key)
+}
+
+/** The joiner's use of the links: asks every server for the Welcome and leaves the key package where there is none yet. */
+class Waiting implements LinkUser {
+  readonly #invite: Invite
+  readonly #on: JoinContext
+  readonly #request: Uint8Array
+  readonly #ref: Uint8Array
+  readonly #refusedBy = new Set<string>()
+  #settle: { resolve: (welcome: Welcomed) => void; reject: (error: HeddleError) => void } | undefined
+
+  constructor(invite: Invite, bundle: Uint8Array, on: JoinContext) {
+    this.#invite = invite
+    this.#on = on
+    const { publicBytes, ref } = readKeyPackage(bundle, on.crypto)
+    this.#ref = ref
+    this.#request = JoinRequest.encode({ keyPackage: publicBytes, mac: joinMac(on.crypto, invite, publicBytes) })
+  }
+
+  async run(signal: AbortSignal): Promise<Welcomed> {
+    const id = `join ${toHex(this.#ref)}`
+    const links = this.#invite.servers.map((server) => this.#on.pool.link(server))
+    const abort = () =>
+      this.#settle?.reject(new HeddleError('ABORTED', 'joining was aborted; the invite can be followed again'))
+    try {
+      return await new Promise<Welcomed>((resolve, reject) => {
+        this.#settle = { resolve, reject }
+        signal.addEventListener('abort', abort)
+        if (signal.aborted) return abort()
+        this.#invite.servers.forEach((server, i) => {
+          links[i]?.attach(id, this, server.addresses)
+        })
+      })
+    } finally {
+      signal.removeEventListener('abort', abort)
+      await Promise.all(links.map((link) => link.detach(id)))
+    }
+  }
+
+  onUp(link: ServerLink): void {
+    const { channel } = link
+    if (channel === undefined) return
+    this.#ask(link, channel).catch((error: unknown) => {
+      const { code, message } = asHeddleError(error, 'joining')
+      this.#on.context.log('debug', 'join.failed', { server: link.id, code, message })
+      if (code === 'NOT_FOUND') this.#refused(link)
+    })
+  }
+
+  onDown(): void {}
+
+  onNews(link: ServerLink, news: News): void {
+    if (news.$case === 'welcomeReply') this.#welcomed(link, news.value)
+  }
+
+  async #ask(link: ServerLink, channel: DeviceChannel): Promise<void> {
+    const { group, secret } = this.#invite
+    try {
+      const request = { $case: 'welcomeRequest', value: { group, keyPackageRef: this.#ref } } as const
+      this.#welcomed(link, (await channel.request(request)).value)
+    } catch (error) {
+      if (!HeddleError.is(error, 'NOT_FOUND')) throw error
+      // Not decided yet: the server pushes the Welcome when it is. Until then the request has to lie there.
+      const mailbox = mailboxOf(this.#on.crypto, secret)
+      await channel.request({ $case: 'mailboxPut', value: { group, mailbox, item: this.#request } })
+    }
+  }
+
+  /** Without a mailbox on any server the invite is used up or revoked. */
+  #refused(link: ServerLink): void {
+    this.#refusedBy.add(link.id)
+    if (this.#refusedBy.size < this.#invite.servers.length) return
+    this.#settle?.reject(new HeddleError('INVITE_USED', 'no server knows this invite any more: it was used or revoked'))
+  }
+
+  /** One server's word is checked like any other's; with a bad one the others are still waited for. */
+  #welcomed(link: ServerLink, { group, decided, position }: WelcomeReply): void {
+    if (!equalBytes(group, this.#invite.group) || decided === undefined) return
+    try {
+      const { welcome } = certifiedValue(this.#invite, decided, this.#on.crypto)
+      this.#settle?.resolve({ welcome, slot: decided.slot, server: link.publicKey, position })
+    } catch (error) {
+      const { code, message } = asHeddleError(error, 'checking a Welcome')
+      this.#on.context.log('warn', 'welcome.bad', { server: link.id, code, message })
+    }
+  }
+}
+
+/** A certified Welcome, and where reading begins in the log of the server that had it. */
+interface Welcomed {
+  readonly welcome: Uint8Array
+  readonly slot: bigint
+  readonly server: Uint8Array
+  readonly position: bigint
+}
+
+/** Opens the Welcome and stores the document as a whole. */
+async function store(
+  invite: Invite,
+  bundle: Uint8Array,
+  { welcome, slot, server, position }: Welcomed,
+  on: JoinContext,
+  joinKey: Uint8Array
+): Promise<void> {
+  const group = await MemberGroup.join({ welcome, keyPackage: bundle }, on)
+  const { document } = group.public
+  if (!equalBytes(group.public.groupId, invite.group) || group.epoch !== slot + 1n) {
+    throw new HeddleError('INVITE_INVALID', 'the Welcome is for another document or epoch than its certificate')
+  }
+  if (!on.crdtTypes.includes(document.crdtType)) {
+    throw new HeddleError('CAPABILITY_MISSING', `the document needs the CRDT backend ${document.crdtType}`)
+  }
+  const records = new DocumentStore(on.storage, invite.group)
+  const turn = new Turn()
+  turn.put(
+    records.key('document'),
+    DocumentRecord.encode({ crdtType: document.crdtType, joinedEpoch: group.epoch, removed: false })
+  )
+  turn.put(records.key('server', server), ServerProgressRecord.encode({ position, receiptedSeq: 0n }))
+  records.putGroup(turn, group.takeDirtyRecords())
+  turn.del(joinKey)
+  await turn.commit(on.storage)
+}
+
+function certifiedValue(
+  invite: Invite,
+  decided: DecidedSlot,
+  crypto: CryptoProvider
+): ReturnType<typeof ValueContent.decode> {
+  try {
+    const [first] = decided.certificate.votes
+    if (first === undefined) throw new HeddleError('BAD_SIGNATURE', 'the certificate has no votes')
+    const config: SlotConfig = {
+      group: invite.group,
+      slot: decided.slot,
+      // The joiner cannot know the context before its own epoch; a quorum of the invite's servers signed this one.
+      ctx: parseVote(first).value.ctx,
+      servers: invite.servers.map(({ id }) => id),
+      faultBound: invite.faultBound,
+      leafKey: () => undefined
+    }
+    const inspected = inspectDecided(config, decided)
+    if (inspected.kind === 'bad') throw new HeddleError('BAD_SIGNATURE', inspected.reason)
+    for (const { publicKey, label, statement, signature } of inspected.checks) {
+      if (!crypto.verify(publicKey, signedInput(label, statement), signature)) {
+        throw new HeddleError('BAD_SIGNATURE', 'a vote of the certificate does not verify')
+      }
+    }
+    return ValueContent.decode(Value.decode(decided.value).content)
+  } catch (cause) {
+    if (!(cause instanceof WireError)) throw cause
+    throw new HeddleError('MALFORMED', `the decided commit does not decode: ${cause.message}`, { cause })
+  }
+}

@@ -1,0 +1,206 @@
+/**
+ * Connections to servers: one per server whatever the number of documents, dialled again with growing pauses when it is
+ * lost (SPEC NET). A document attaches to the link of each of its servers and hears when it comes, goes and speaks.
+ */
+import { fromHex, toHex } from '../bytes.js'
+import { HeddleError } from '../errors.js'
+import { alpn, type DeviceChannel, type News, openChannel } from '../net/index.js'
+import type { Context, EndpointIdentity, Transport } from '../plugin/index.js'
+import { type ServerEntry, Vote } from '../wire/index.js'
+import type { ServerStatus } from './api.js'
+
+const dialTimeoutMs = 10_000
+const pauseMsMin = 100
+const pauseMsMax = 15_000
+const agent = 'heddle-ts/0.1'
+
+/** What a document does with a link. The calls come in order; none waits. */
+export interface LinkUser {
+  /** The connection stands. */
+  onUp(link: ServerLink): void
+  /** It was lost or could not be made. */
+  onDown(link: ServerLink): void
+  onNews(link: ServerLink, news: News): void
+}
+
+export class ServerLink {
+  /** Server id, 64 hexadecimal digits. */
+  readonly id: string
+  readonly publicKey: Uint8Array
+  readonly #pool: LinkPool
+  readonly #users = new Map<string, LinkUser>()
+  #addresses: readonly string[]
+  #channel: DeviceChannel | undefined
+  #state: ServerStatus['state'] = 'connecting'
+  #lastError: HeddleError | undefined
+  #failures = 0
+  #pause: Disposable | undefined
+  readonly #stop = new AbortController()
+
+  constructor(pool: LinkPool, publicKey: Uint8Array, addresses: readonly string[]) {
+    this.#pool = pool
+    this.publicKey = publicKey
+    this.id = toHex(publicKey)
+    this.#addresses = addresses
+  }
+
+  /** The channel while the connection stands. */
+  get channel(): DeviceChannel | undefined {
+    return this.#channel
+  }
+
+  status(): ServerStatus {
+    const status = { id: this.id, address: this.#addresses[0] ?? '', state: this.#state }
+    const error = this.#lastError
+    return error === undefined ? status : { ...status, lastError: { code: error.code, message: error.message } }
+  }
+
+  /** Hears of this link from now on, of its being up already too. */
+  attach(documentId: string, user: LinkUser, addresses: readonly string[]): void {
+    if (addresses.length > 0) this.#addresses = addresses
+    const first = this.#users.size === 0
+    this.#users.set(documentId, user)
+    if (this.#channel !== undefined) user.onUp(this)
+    else if (first) this.#dial()
+  }
+
+  /** Ends it for one document; without any left the connection closes. */
+  async detach(documentId: string): Promise<void> {
+    this.#users.delete(documentId)
+    if (this.#users.size === 0) await this.close()
+  }
+
+  async close(): Promise<void> {
+    this.#stop.abort()
+    this.#pause?.[Symbol.dispose]()
+    this.#pool.forget(this)
+    await this.#channel?.[Symbol.asyncDispose]()
+  }
+
+  async #dial(): Promise<void> {
+    const { context, identity, transports } = this.#pool.options
+    this.#state = 'connecting'
+    // At most one address is tried at a time, the next one after a failure.
+    const address = this.#addresses[this.#failures % Math.max(1, this.#addresses.length)] ?? ''
+    const timeout = new AbortController()
+    const timer = context.clock.setTimer(dialTimeoutMs, () => timeout.abort())
+    try {
+      const transport = transports.find(({ schemes }) => schemes.includes(address.slice(0, address.indexOf(':'))))
+      if (transport === undefined)
+        throw new HeddleError('CONFIG_INVALID', `no transport of this device dials "${address}"`)
+      const signal = AbortSignal.any([timeout.signal, this.#stop.signal])
+      const connection = await transport.dial(address, { identity, alpn, expectPeer: this.publicKey, signal })
+      const channel = await openChannel(connection, { context, agent, signal, onNews: (news) => this.#onNews(news) })
+      this.#up(channel)
+    } catch (cause) {
+      this.#down(
+        HeddleError.is(cause) && !timeout.signal.aborted
+          ? cause
+          : new HeddleError('TRANSPORT_UNREACHABLE', `${address} cannot be reached`, { cause })
+      )
+    } finally {
+      timer[Symbol.dispose]()
+    }
+  }
+
+  #up(channel: DeviceChannel): void {
+    this.#channel = channel
+    this.#state = 'connected'
+    this.#lastError = undefined
+    this.#failures = 0
+    channel.closed.then((reason) => this.#down(reason))
+    if (this.#stop.signal.aborted) channel[Symbol.asyncDispose]()
+    else for (const user of [...this.#users.values()]) user.onUp(this)
+  }
+
+  #down(reason: HeddleError): void {
+    this.#channel = undefined
+    if (this.#stop.signal.aborted) return
+    this.#state = reason.retry === 'never' && reason.code !== 'ABORTED' ? 'refused' : 'unreachable'
+    this.#lastError = reason
+    const { context, random } = this.#pool
+    context.log('debug', 'link.down', { server: this.id, code: reason.code, message: reason.message })
+    const pauseMs = Math.min(pauseMsMax, pauseMsMin * 2 ** Math.min(this.#failures, 10))
+    this.#failures++
+    this.#pause = context.clock.setTimer(pauseMs * (0.5 + random()), () => this.#dial())
+    for (const user of [...this.#users.values()]) user.onDown(this)
+  }
+
+  #onNews(news: News): void {
+    const group = groupOf(news)
+    if (group !== undefined) this.#users.get(toHex(group))?.onNews(this, news)
+  }
+}
+
+export interface LinkPoolOptions {
+  readonly context: Context
+  readonly identity: EndpointIdentity
+  readonly transports: readonly Transport[]
+}
+
+/** All links of a device. */
+export class LinkPool {
+  readonly options: LinkPoolOptions
+  readonly #links = new Map<string, ServerLink>()
+
+  constructor(options: LinkPoolOptions) {
+    this.options = options
+  }
+
+  get context(): Context {
+    return this.options.context
+  }
+
+  /** Uniform in [0, 1). */
+  readonly random = (): number => {
+    const bytes = this.context.random(4)
+    return new DataView(bytes.buffer, bytes.byteOffset).getUint32(0) / 2 ** 32
+  }
+
+  /** The link to a server; it dials once a document attaches. */
+  link(server: ServerEntry): ServerLink {
+    const id = toHex(server.id)
+    let link = this.#links.get(id)
+    if (link === undefined) {
+      link = new ServerLink(this, server.id, server.addresses)
+      this.#links.set(id, link)
+    }
+    return link
+  }
+
+  forget(link: ServerLink): void {
+    if (this.#links.get(link.id) === link) this.#links.delete(link.id)
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([...this.#links.values()].map((link) => link.close()))
+  }
+}
+
+/** A server as users name it: "ws://host:port/#<server id>". Throws CONFIG_INVALID. */
+export function parseTicket(ticket: string): ServerEntry {
+  const hash = ticket.lastIndexOf('#')
+  const id = fromHex(ticket.slice(hash + 1))
+  if (hash < 1 || id?.length !== 32 || !/^[a-z][a-z0-9+.-]*:/.test(ticket)) {
+    throw new HeddleError(
+      'CONFIG_INVALID',
+      `"${ticket}" is not a server ticket: expected what \`heddle serve\` prints, ws://host:port/#<64 hexadecimal digits>`
+    )
+  }
+  return { id, addresses: [ticket.slice(0, hash)] }
+}
+
+export const formatTicket = (address: string, id: Uint8Array): string => `${address}#${toHex(id)}`
+
+function groupOf(news: News): Uint8Array | undefined {
+  switch (news.$case) {
+    case 'vote': {
+      const statement = news.value.vote?.statement
+      return statement && Vote.decode(statement).group
+    }
+    case 'receipts':
+      return undefined
+    default:
+      return news.value.group
+  }
+}

@@ -1,0 +1,345 @@
+/**
+ * Local edits on their way out (SPEC SYNC): taken from the CRDT, made durable, sealed into envelopes, uploaded to every
+ * server, receipted. The first edit leaves at once; edits made while a message is in flight ride in the next one.
+ */
+import { compareBytes, equalBytes, readU64, toHex } from '../bytes.js'
+import { HeddleError } from '../errors.js'
+import { quorum, signedInput } from '../paxos/index.js'
+import { chainStart, digest, parseEnvelope, quorumSeq } from '../sync/index.js'
+import {
+  Envelope,
+  EnvelopeHeader,
+  EnvelopeKind,
+  type Head,
+  Payload,
+  Receipt,
+  type Signed,
+  SIGNATURE_LABELS,
+  StateDutyRecord,
+  StatePayload
+} from '../wire/index.js'
+import type { Incoming } from './incoming.js'
+import { type Room, report, slotConfig } from './room.js'
+import type { Turn } from './store.js'
+
+/** How long local edits may stay in the CRDT only, while a message is in flight. */
+const holdMs = 25
+/** Updates sealed into one envelope, unless a single one is larger. */
+const payloadBytesTarget = 256 * 1024
+const updateBytesMax = 15_500_000
+const depsMax = 2048
+const updatesMax = 1024
+
+/** A message of this device that some server has not receipted. */
+interface OwnEnvelope {
+  readonly bytes: Uint8Array
+  readonly hash: Uint8Array
+}
+
+export interface OutgoingStart {
+  readonly unsealed: readonly { readonly key: Uint8Array; readonly value: Uint8Array }[]
+  readonly own: readonly { readonly key: Uint8Array; readonly value: Uint8Array }[]
+  /** By server id. */
+  readonly receipted: ReadonlyMap<string, bigint>
+  readonly stateDuty: StateDutyRecord | undefined
+}
+
+export class Outgoing {
+  /** Bytes of all envelopes sealed since the document was opened. */
+  sealedBytes = 0
+  readonly #room: Room
+  readonly #incoming: Incoming
+  readonly #unsealed: { readonly entry: bigint; readonly bytes: Uint8Array }[]
+  readonly #own = new Map<bigint, OwnEnvelope>()
+  readonly #receipted: Map<string, bigint>
+  readonly #onDurable: () => void
+  #nextUnsealed: bigint
+  /** Latest message made durable here, which may be uploaded. */
+  #durableSeq: bigint
+  #hold: Disposable | undefined
+  #mustFlush = false
+  #stateDuty: StateDutyRecord | undefined
+  #settling: Settling[] = []
+  #safeSeq = 0n
+
+  constructor(room: Room, incoming: Incoming, start: OutgoingStart, onDurable: () => void) {
+    this.#room = room
+    this.#incoming = incoming
+    this.#onDurable = onDurable
+    this.#unsealed = start.unsealed.map(({ key, value }) => ({ entry: readU64(key), bytes: value }))
+    this.#nextUnsealed = (this.#unsealed.at(-1)?.entry ?? -1n) + 1n
+    for (const { key, value } of start.own) {
+      this.#own.set(readU64(key), { bytes: value, hash: parseEnvelope(value).hash })
+    }
+    this.#receipted = new Map(start.receipted)
+    this.#stateDuty = start.stateDuty
+    this.#durableSeq = this.ownSeq
+    this.#safeSeq = this.safeSeq
+  }
+
+  /** Sequence number of this device's latest message. */
+  get ownSeq(): bigint {
+    return this.#room.vector.seqOf(this.#room.group.memberId)
+  }
+
+  get durableSeq(): bigint {
+    return this.#durableSeq
+  }
+
+  /** This device's messages up to here are on a write quorum of servers. */
+  get safeSeq(): bigint {
+    const { servers } = this.#room.group.public
+    return quorumSeq(
+      servers.servers.map(({ id }) => this.receiptedSeq(id)),
+      quorum(slotConfig(this.#room.group))
+    )
+  }
+
+  /** This device's messages up to here are on one server at least. */
+  get sentSeq(): bigint {
+    let max = 0n
+    for (const { id } of this.#room.group.public.servers.servers) {
+      const seq = this.receiptedSeq(id)
+      if (seq > max) max = seq
+    }
+    return max
+  }
+
+  get unsealedCount(): number {
+    return this.#unsealed.length
+  }
+
+  receiptedSeq(server: Uint8Array | string): bigint {
+    return this.#receipted.get(typeof server === 'string' ? server : toHex(server)) ?? 0n
+  }
+
+  /** A commit of this device added somebody in the epoch it began: they are owed the state. */
+  oweState(turn: Turn, addedEpoch: bigint): void {
+    this.#stateDuty = { addedEpoch, sentVersion: new Uint8Array(0) }
+    turn.put(this.#room.store.key('stateDuty'), StateDutyRecord.encode(this.#stateDuty))
+  }
+
+  /** Takes and seals what may leave now. `online`: some server is there to take it. */
+  async step(turn: Turn, online: boolean): Promise<void> {
+    const inFlight = this.ownSeq > this.sentSeq
+    const canSeal = online && !inFlight && !this.#room.removed
+    const before = this.ownSeq
+    if (canSeal) {
+      await this.#payState(turn)
+      await this.#sealUpdates(turn)
+    } else if (this.#mustFlush || !online) {
+      this.#flushUnsealed(turn)
+    } else {
+      this.#hold ??= this.#room.context.clock.setTimer(holdMs, () => {
+        this.#hold = undefined
+        this.#mustFlush = true
+        this.#room.wake()
+      })
+    }
+    const flushed = canSeal || this.#mustFlush || !online
+    if (flushed) this.#settleFlushed(turn)
+    if (this.ownSeq > before) {
+      this.#dropReceipted(turn)
+      const seq = this.ownSeq
+      turn.after(() => {
+        this.#durableSeq = seq
+        this.#onDurable()
+      })
+    }
+  }
+
+  /** Envelopes of this device after `seq`, up to about `bytesMax`; at least one when there is any. */
+  envelopesAfter(seq: bigint, bytesMax: number): Uint8Array[] {
+    const out: Uint8Array[] = []
+    let bytes = 0
+    for (let next = seq + 1n; next <= this.#durableSeq; next++) {
+      const envelope = this.#own.get(next)
+      if (envelope === undefined) continue
+      bytes += envelope.bytes.length
+      if (out.length > 0 && bytes > bytesMax) break
+      out.push(envelope.bytes)
+      if (out.length === 1024) break
+    }
+    return out
+  }
+
+  /** Checks a server's receipt and counts it. Throws BAD_SIGNATURE, MALFORMED, SEQUENCE_CONFLICT. */
+  takeReceipt(server: Uint8Array, { statement, signature }: Signed): void {
+    const receipt = Receipt.decode(statement)
+    const { crypto, groupId, group } = this.#room
+    const head = receipt.head as Head
+    if (!equalBytes(receipt.group, groupId) || !equalBytes(receipt.server, server)) {
+      throw new HeddleError('BAD_SIGNATURE', 'a receipt for another document or from another server')
+    }
+    if (!equalBytes(head.member, group.memberId)) return
+    if (!crypto.verify(server, signedInput(SIGNATURE_LABELS.Receipt, statement), signature)) {
+      throw new HeddleError('BAD_SIGNATURE', 'the signature of a receipt does not verify')
+    }
+    const own = this.#own.get(head.seq)
+    if (head.seq > this.ownSeq || (own !== undefined && !equalBytes(own.hash, head.hash))) {
+      throw new HeddleError('SEQUENCE_CONFLICT', `the server holds another message ${head.seq} of this device`)
+    }
+    const key = toHex(server)
+    if (head.seq <= this.receiptedSeq(key)) return
+    this.#receipted.set(key, head.seq)
+    this.#announceSafe()
+    this.#room.wake()
+  }
+
+  /** Resolves when all local edits made before the call have reached the level. */
+  settled(level: Settling['level']): Promise<void> {
+    this.#mustFlush = true
+    return new Promise((resolve) => {
+      this.#settling.push({ level, resolve, flushed: false, seq: undefined })
+      this.#room.wake()
+    })
+  }
+
+  dispose(): void {
+    this.#hold?.[Symbol.dispose]()
+    this.#hold = undefined
+  }
+
+  /** Local changes become durable without being sealed: nobody is there to take them, or a message is in flight. */
+  #flushUnsealed(turn: Turn): void {
+    this.#mustFlush = false
+    const bytes = this.#room.replica.flush(turn)
+    if (bytes === undefined) return
+    const entry = this.#nextUnsealed++
+    this.#unsealed.push({ entry, bytes })
+    turn.put(this.#room.store.key('unsealed', entry), bytes)
+  }
+
+  async #sealUpdates(turn: Turn): Promise<void> {
+    this.#mustFlush = false
+    const fresh = this.#room.replica.flush(turn)
+    const waiting = this.#unsealed.splice(0)
+    for (const { entry } of waiting) turn.del(this.#room.store.key('unsealed', entry))
+    const updates = waiting.map(({ bytes }) => bytes)
+    if (fresh !== undefined) updates.push(fresh)
+    for (const batch of inPayloads(updates)) {
+      if (batch.every(({ length }) => length <= updateBytesMax)) await this.#sealPayload(turn, batch)
+      else {
+        const message = `an edit of ${batch[0]?.length} bytes exceeds what a message carries; it stays on this device`
+        report(this.#room, new HeddleError('LIMIT_EXCEEDED', message))
+      }
+    }
+  }
+
+  async #sealPayload(turn: Turn, updates: readonly Uint8Array[]): Promise<void> {
+    const deps = this.#room.vector.takeChanged(this.#room.group.memberId, depsMax)
+    for (const head of deps) this.#incoming.noteTold(turn, head)
+    deps.sort((a, b) => compareBytes(a.member, b.member))
+    await this.#seal(turn, EnvelopeKind.ENVELOPE_KIND_UPDATE, Payload.encode({ deps, updates }))
+  }
+
+  /** Sends the state to members this device added, and again what arrives late from the epochs they cannot open. */
+  async #payState(turn: Turn): Promise<void> {
+    const duty = this.#stateDuty
+    const { group, vector, replica, store } = this.#room
+    if (duty === undefined || group.epoch < duty.addedEpoch) return
+    const first = duty.sentVersion.length === 0
+    if (!first && !this.#incoming.takeAppliedBefore(duty.addedEpoch)) return
+    const heads = [...vector.heads()].filter(({ member }) => !equalBytes(member, group.memberId))
+    const state = first ? replica.doc.snapshot() : replica.doc.diff(duty.sentVersion)
+    this.#stateDuty = { ...duty, sentVersion: replica.doc.version() }
+    turn.put(store.key('stateDuty'), StateDutyRecord.encode(this.#stateDuty))
+    await this.#seal(turn, EnvelopeKind.ENVELOPE_KIND_STATE, StatePayload.encode({ heads, state }))
+  }
+
+  /** Encrypts, chains and signs one message; it and the used-up key become durable with the turn. */
+  async #seal(turn: Turn, kind: EnvelopeKind, payload: Uint8Array): Promise<void> {
+    const { group, groupId, vector, store } = this.#room
+    const member = group.memberId
+    const previous = vector.get(member)
+    const seq = (previous?.seq ?? 0n) + 1n
+    const header = EnvelopeHeader.encode({
+      group: groupId,
+      epoch: group.epoch,
+      ctxTag: group.public.ctx.subarray(0, 16),
+      member,
+      seq,
+      previous: previous?.hash ?? chainStart(groupId, member),
+      kind
+    })
+    const { senderData, ciphertext } = await group.encrypt(payload, header)
+    const { signed, hash } = digest(header, senderData, ciphertext)
+    const bytes = Envelope.encode({ header, senderData, ciphertext, signature: group.sign(signed) })
+    this.sealedBytes += bytes.length
+    this.#own.set(seq, { bytes, hash })
+    const head: Head = { member, seq, hash }
+    vector.advance(head)
+    turn.put(store.key('own', seq), bytes)
+    this.#incoming.noteTold(turn, head)
+  }
+
+  /** Forgets messages that every server of the document has receipted. */
+  #dropReceipted(turn: Turn): void {
+    const { servers } = this.#room.group.public.servers
+    const everywhere = quorumSeq(
+      servers.map(({ id }) => this.receiptedSeq(id)),
+      servers.length
+    )
+    for (const seq of this.#own.keys()) {
+      if (seq > everywhere) break
+      this.#own.delete(seq)
+      turn.del(this.#room.store.key('own', seq))
+    }
+  }
+
+  #announceSafe(): void {
+    const seq = this.safeSeq
+    if (seq > this.#safeSeq) {
+      this.#safeSeq = seq
+      this.#room.emit({ type: 'safe', seq })
+    }
+    this.#settle()
+  }
+
+  /** Once this turn is durable, the edits that `settled` was asked about are; their message's number is known when sealed. */
+  #settleFlushed(turn: Turn): void {
+    const waiting = [...this.#settling]
+    if (waiting.length === 0) return
+    const seq = this.#unsealed.length === 0 ? this.ownSeq : undefined
+    turn.after(() => {
+      for (const one of waiting) {
+        one.flushed = true
+        one.seq ??= seq
+      }
+      this.#settle()
+    })
+  }
+
+  #settle(): void {
+    const reached = ({ level, flushed, seq }: Settling) =>
+      flushed && (level === 'stored' || (seq !== undefined && seq <= (level === 'safe' ? this.safeSeq : this.sentSeq)))
+    const done = this.#settling.filter(reached)
+    if (done.length === 0) return
+    this.#settling = this.#settling.filter((one) => !done.includes(one))
+    for (const { resolve } of done) resolve()
+  }
+}
+
+interface Settling {
+  readonly level: 'stored' | 'sent' | 'safe'
+  readonly resolve: () => void
+  flushed: boolean
+  seq: bigint | undefined
+}
+
+/** Updates in order, as many to a payload as fit. */
+function inPayloads(updates: readonly Uint8Array[]): Uint8Array[][] {
+  const out: Uint8Array[][] = []
+  let bytes = Number.POSITIVE_INFINITY
+  for (const update of updates) {
+    const last = out.at(-1)
+    if (last === undefined || bytes + update.length > payloadBytesTarget || last.length === updatesMax) {
+      out.push([update])
+      bytes = update.length
+    } else {
+      last.push(update)
+      bytes += update.length
+    }
+  }
+  return out
+}

@@ -1,0 +1,98 @@
+/**
+ * The CRDT document of this device together with its stored form: a snapshot and the log of updates since (SPEC DEVICE).
+ * The log is written update by update; when it outgrows the snapshot, the two become a new snapshot, so that the cost of
+ * an edit does not depend on the document's age.
+ */
+import { concatBytes, readU64, u64Bytes } from '../bytes.js'
+import { HeddleError } from '../errors.js'
+import type { CrdtBackend, CrdtDoc } from '../plugin/index.js'
+import type { DocumentStore, Turn } from './store.js'
+
+const compactionBytesMin = 256 * 1024
+const compactionEntriesMin = 512
+
+export class Replica {
+  readonly doc: CrdtDoc
+  readonly #store: DocumentStore
+  #nextEntry: bigint
+  #snapshotBytes: number
+  #logBytes: number
+  #logEntries: number
+
+  private constructor(doc: CrdtDoc, store: DocumentStore, loaded: StoredState) {
+    this.doc = doc
+    this.#store = store
+    this.#nextEntry = loaded.nextEntry
+    this.#snapshotBytes = loaded.snapshot?.length ?? 0
+    this.#logBytes = loaded.updates.reduce((sum, update) => sum + update.length, 0)
+    this.#logEntries = loaded.updates.length
+  }
+
+  /** Opens the stored document. `actor` is fresh for every session. Throws STORAGE_CORRUPT. */
+  static async open(store: DocumentStore, backend: CrdtBackend, actor: Uint8Array): Promise<Replica> {
+    const loaded = await readState(store)
+    const doc = await backend.open({
+      actor,
+      updates: loaded.updates,
+      ...(loaded.snapshot === undefined ? {} : { snapshot: loaded.snapshot })
+    })
+    return new Replica(doc, store, loaded)
+  }
+
+  /** Applies others' updates as one batch and logs them. Throws what the backend throws; then nothing is logged. */
+  apply(turn: Turn, updates: readonly Uint8Array[]): void {
+    if (updates.length === 0) return
+    this.doc.apply(updates)
+    for (const update of updates) this.#log(turn, update)
+  }
+
+  /** Takes the local changes since the last call and logs them; undefined when there are none. */
+  flush(turn: Turn): Uint8Array | undefined {
+    const flushed = this.doc.flush()
+    if (flushed === undefined) return undefined
+    this.#log(turn, flushed.bytes)
+    turn.after(flushed.confirm)
+    return flushed.bytes
+  }
+
+  /** Replaces snapshot and log by a new snapshot when the log has outgrown it. Call it last in a turn. */
+  compact(turn: Turn): void {
+    if (this.#logEntries < compactionEntriesMin) return
+    if (this.#logBytes < Math.max(compactionBytesMin, this.#snapshotBytes)) return
+    const snapshot = this.doc.snapshot()
+    turn.delRange(this.#store.range('log', 0n, this.#nextEntry))
+    turn.put(this.#store.key('snapshot'), concatBytes(u64Bytes(this.#nextEntry), snapshot))
+    for (let entry = this.#nextEntry - BigInt(this.#logEntries); entry < this.#nextEntry; entry++) {
+      turn.forget(this.#store.key('log', entry))
+    }
+    this.#snapshotBytes = snapshot.length
+    this.#logBytes = 0
+    this.#logEntries = 0
+  }
+
+  #log(turn: Turn, update: Uint8Array): void {
+    turn.put(this.#store.key('log', this.#nextEntry++), update)
+    this.#logBytes += update.length
+    this.#logEntries++
+  }
+}
+
+interface StoredState {
+  readonly snapshot: Uint8Array | undefined
+  readonly updates: readonly Uint8Array[]
+  readonly nextEntry: bigint
+}
+
+async function readState(store: DocumentStore): Promise<StoredState> {
+  const stored = await store.storage.get(store.key('snapshot'))
+  if (stored !== undefined && stored.length < 8)
+    throw new HeddleError('STORAGE_CORRUPT', 'the stored snapshot is too short')
+  const entries = await store.entries('log')
+  const last = entries.at(-1)
+  const snapshotEnd = stored === undefined ? 0n : readU64(stored)
+  return {
+    snapshot: stored?.subarray(8),
+    updates: entries.map(({ value }) => value),
+    nextEntry: last === undefined ? snapshotEnd : readU64(last.key) + 1n
+  }
+}

@@ -1,0 +1,64 @@
+/**
+ * What the parts of an open document share. One turn after another changes it, never two at once (`document.ts`), so
+ * that no part needs locks.
+ */
+import type { CryptoProvider } from '../crypto/index.js'
+import { HeddleError } from '../errors.js'
+import type { MemberGroup } from '../group/index.js'
+import type { SlotConfig } from '../paxos/index.js'
+import type { Context } from '../plugin/index.js'
+import type { StateVector } from '../sync/index.js'
+import type { DocumentEvent } from './api.js'
+import type { LinkPool } from './links.js'
+import type { Replica } from './replica.js'
+import type { DocumentStore } from './store.js'
+
+export interface Room {
+  /** Group id, 32 hexadecimal digits. */
+  readonly id: string
+  readonly groupId: Uint8Array
+  /** First epoch of this device: what was sealed before it, the device cannot open. */
+  readonly joinedEpoch: bigint
+  readonly context: Context
+  readonly crypto: CryptoProvider
+  readonly pool: LinkPool
+  readonly store: DocumentStore
+  readonly replica: Replica
+  /** Latest envelope applied of every sender, this device's own included. */
+  readonly vector: StateVector
+  /** Replaced by every decided commit. */
+  group: MemberGroup
+  /** Set once this device learns that it was removed. */
+  removed: boolean
+  /** Aborts when the document is disposed of. */
+  readonly signal: AbortSignal
+  /** Asks for a turn. */
+  wake(): void
+  emit(event: DocumentEvent): void
+}
+
+/** Tells app and log of something that went wrong and was contained. */
+export function report(room: Room, error: HeddleError): void {
+  room.context.log('warn', 'document.problem', { document: room.id, code: error.code, message: error.message })
+  room.emit({ type: 'problem', error })
+}
+
+/** Any thrown thing as a HeddleError. */
+export function asHeddleError(error: unknown, what: string): HeddleError {
+  return HeddleError.is(error)
+    ? error
+    : new HeddleError('INTERNAL', `${what} failed: ${String(error)}`, { cause: error })
+}
+
+/** What the present slot of a group is decided under. */
+export function slotConfig(group: MemberGroup): SlotConfig {
+  const { groupId, epoch, ctx, servers } = group.public
+  return {
+    group: groupId,
+    slot: epoch,
+    ctx,
+    servers: servers.servers.map(({ id }) => id),
+    faultBound: servers.faultBound,
+    leafKey: (leaf) => group.public.memberAt(leaf)?.signaturePublicKey
+  }
+}

@@ -1,0 +1,56 @@
+/** GroupInfo (RFC 9420 section 12.4.3): what an observer starts from, and what a Welcome carries encrypted. */
+import type { Extension } from 'ts-mls/extension.js'
+import { type GroupInfo, signGroupInfo, verifyGroupInfoSignature } from 'ts-mls/groupInfo.js'
+import type { RatchetTree } from 'ts-mls/ratchetTree.js'
+import { type CipherSuite, type CryptoProvider, suiteName } from '../../crypto/index.js'
+import { encodeTree, treeOfGroupInfo } from './codec.js'
+import { ensure, ensureValid } from './errors.js'
+import { type LeafRules, unique } from './leaf.js'
+import type { PublicState } from './stage-commit.js'
+import { leafAt } from './tree.js'
+import { validateTree } from './tree-validation.js'
+
+/**
+ * Verifies signature and tree. `outOfBandTree` stands in for the extension when there is none. Throws INVALID,
+ * BAD_SIGNATURE, or what the leaf rules throw. The confirmation tag needs secrets and is not checked.
+ */
+export async function verifyGroupInfo(
+  groupInfo: GroupInfo,
+  crypto: CryptoProvider,
+  suite: CipherSuite,
+  leafRules: LeafRules,
+  outOfBandTree?: RatchetTree
+): Promise<PublicState> {
+  const { groupContext: context, confirmationTag, signer } = groupInfo
+  ensureValid(context.cipherSuite === suiteName(suite.id), `The group has cipher suite ${context.cipherSuite}`)
+  ensureValid(context.version === 'mls10', 'The group has another version of MLS')
+  ensureValid(confirmationTag.length === 32, 'The confirmation tag has not the length of the hash')
+  ensureValid(unique(groupInfo.extensions) && unique(context.extensions), 'The GroupInfo has an extension twice')
+  const nodes = treeOfGroupInfo(groupInfo) ?? outOfBandTree
+  ensureValid(nodes !== undefined, 'The GroupInfo has no ratchet tree')
+  const signature = leafAt(nodes, signer)
+  ensureValid(signature !== undefined, `The signer of the GroupInfo, leaf ${signer}, is not in the tree`)
+  ensure(
+    await verifyGroupInfoSignature(groupInfo, signature.signaturePublicKey, suite.mls.signature),
+    'BAD_SIGNATURE',
+    'The signature of the GroupInfo does not verify'
+  )
+  const tree = await validateTree(nodes, context, crypto, suite, leafRules)
+  return { context, tree, confirmationTag }
+}
+
+/** A signed GroupInfo with the ratchet tree and the extensions given. */
+export async function createGroupInfo(
+  { context, tree, confirmationTag }: PublicState,
+  signer: number,
+  signatureKey: Uint8Array,
+  extensions: readonly Extension[],
+  { mls }: CipherSuite
+): Promise<GroupInfo> {
+  const ratchetTree: Extension = { extensionType: 'ratchet_tree', extensionData: encodeTree(tree.nodes) }
+  return signGroupInfo(
+    { groupContext: context, extensions: [...extensions, ratchetTree], confirmationTag, signer },
+    signatureKey,
+    mls.signature
+  )
+}

@@ -1,0 +1,39 @@
+/**
+ * The door of the MLS engine: RFC 9420 as observers and members need it, on the codecs and key schedule of ts-mls 1.6.4.
+ * It knows nothing of Heddle; what Heddle allows beyond the RFC comes in as rules. Called by the files of `../` only.
+ */
+export {
+  decodeContext,
+  decodeGroupInfoMessage,
+  decodeKeyPackage,
+  decodePublicMessage,
+  decodeTree,
+  decodeWelcome,
+  encodeContext,
+  encodeGroupInfoMessage,
+  encodeKeyPackage,
+  encodePublicMessage,
+  encodeTree,
+  encodeWelcome
+} from './codec.js'
+export { ensure, ensureValid, typed, typedSync } from './errors.js'
+export { createGroupInfo, verifyGroupInfo } from './group-info.js'
+export { SECRET_BYTES } from './kdf.js'
+export { checkKeyPackage, type LeafRules, unique } from './leaf.js'
+export {
+  buildEpoch,
+  type CreatedEpoch,
+  checkMembershipTag,
+  type EnteredEpoch,
+  type EpochSecrets,
+  enterEpoch,
+  firstEpoch,
+  type MemberState
+} from './member-state.js'
+export { type MessageEpoch, openMessage, PADDING_BYTES, type SealedMessage, sealMessage } from './private-message.js'
+export type { ResolvedProposal } from './proposals.js'
+export { type MessageKey, type Ratchet, SecretTree } from './secret-tree.js'
+export { type CommitRules, commitIn, type PublicState, type StagedCommit, stageCommit } from './stage-commit.js'
+export { TlsReader, TlsWriter } from './tls.js'
+export { type HashedTree, hashTree, leafAt, leavesOf, rootHash } from './tree.js'
+export { createWelcome, joinByWelcome, type KeyPackageSecrets } from './welcome.js'

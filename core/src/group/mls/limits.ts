@@ -1,0 +1,17 @@
+/** Bounds of the MLS engine. Those of whole messages are the limits of the fields that carry them (proto/heddle/v1). */
+import { LIMITS } from '../../wire/index.js'
+
+/** A commit, and a Welcome. */
+export const MESSAGE_BYTES_MAX = LIMITS.ValueContent.commit.bytesMax
+/** A GroupInfo by itself; that in a Welcome is bounded by the Welcome. */
+export const GROUP_INFO_BYTES_MAX = LIMITS.Create.groupInfo.bytesMax
+export const KEY_PACKAGE_BYTES_MAX = LIMITS.JoinRequest.keyPackage.bytesMax
+/** So that every member can have an entry among the roles. */
+export const LEAVES_MAX = LIMITS.RolesExtension.roles.itemsMax
+export const TREE_NODES_MAX = 2 * LEAVES_MAX - 1
+/** Proposals in one commit. */
+export const PROPOSALS_MAX = 1024
+/** How far a sender's ratchet is turned forward for one message. */
+export const FORWARD_GENERATIONS_MAX = 4096
+/** Keys kept of messages of one sender in one epoch that have not arrived. */
+export const SKIPPED_KEYS_MAX = 1024

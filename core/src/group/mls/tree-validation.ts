@@ -1,0 +1,160 @@
+/**
+ * Validation of a ratchet tree that came from somebody else (RFC 9420 section 12.4.3.1), in O(n log n) and safe against
+ * indices out of the tree, which make ts-mls' own validation loop for ever. Called for every GroupInfo.
+ */
+import { encode } from 'ts-mls/codec/tlsEncoder.js'
+import type { GroupContext } from 'ts-mls/groupContext.js'
+import { parentHashInputEncoder } from 'ts-mls/parentHash.js'
+import type { ParentNode } from 'ts-mls/parentNode.js'
+import { getHpkePublicKey, type RatchetTree, resolution } from 'ts-mls/ratchetTree.js'
+import { directPath, leafWidth, left, type NodeIndex, right, toNodeIndex } from 'ts-mls/treemath.js'
+import { equalBytes } from '../../bytes.js'
+import type { CipherSuite, CryptoProvider } from '../../crypto/index.js'
+import { ensureValid } from './errors.js'
+import { checkLeaf, checkSupports, type LeafRules, requiredCapabilitiesOf } from './leaf.js'
+import { TREE_NODES_MAX } from './limits.js'
+import { below, type HashedTree, hashTree, hashWithout, leafAt, leavesOf, parentAt, rootHash } from './tree.js'
+
+/** Returns the tree with its hashes. Throws INVALID, BAD_SIGNATURE, or what `rules` throws. */
+export async function validateTree(
+  nodes: RatchetTree,
+  context: Pick<GroupContext, 'groupId' | 'extensions' | 'treeHash'>,
+  crypto: CryptoProvider,
+  suite: CipherSuite,
+  rules: LeafRules
+): Promise<HashedTree> {
+  checkStructure(nodes)
+  checkKeysUnique(nodes)
+  const tree = hashTree(nodes, crypto.sha256)
+  ensureValid(equalBytes(rootHash(tree), context.treeHash), 'The tree hash is not that of the group context')
+  checkParentHashes(tree, crypto)
+  const required = requiredCapabilitiesOf(context.extensions)
+  const leaves = leavesOf(nodes)
+  checkCredentialsSupported(nodes)
+  for (const { leaf } of leaves) checkSupports(leaf, context.extensions, required)
+  for (const { index, leaf } of leaves)
+    await checkLeaf(leaf, { groupId: context.groupId, leafIndex: index }, suite, rules)
+  return tree
+}
+
+/** Every key in the tree occurs once (RFC 9420 section 7.3). */
+export function checkKeysUnique(nodes: RatchetTree): void {
+  const encryptionKeys = new Set<string>()
+  const signatureKeys = new Set<string>()
+  for (const node of nodes) {
+    if (node === undefined) continue
+    const encryptionKey = binaryString(getHpkePublicKey(node))
+    ensureValid(!encryptionKeys.has(encryptionKey), 'An encryption key occurs twice in the tree')
+    encryptionKeys.add(encryptionKey)
+    if (node.nodeType !== 'leaf') continue
+    const signatureKey = binaryString(node.leaf.signaturePublicKey)
+    ensureValid(!signatureKeys.has(signatureKey), 'A signature key occurs twice in the tree')
+    signatureKeys.add(signatureKey)
+  }
+}
+
+/** Every member supports the credential types of all (RFC 9420 section 7.3). */
+export function checkCredentialsSupported(nodes: RatchetTree): void {
+  const leaves = leavesOf(nodes)
+  const types = new Set(leaves.map(({ leaf }) => leaf.credential.credentialType))
+  for (const type of types)
+    ensureValid(
+      leaves.every(({ leaf }) => leaf.capabilities.credentials.includes(type)),
+      'A member does not support the credential type of another'
+    )
+}
+
+/** Node kinds, and unmerged leaves: ascending, below their node, and unmerged in everything between. */
+function checkStructure(nodes: RatchetTree): void {
+  ensureValid(nodes.length > 0 && nodes.length <= TREE_NODES_MAX, `A tree of ${nodes.length} nodes`)
+  const width = leafWidth(nodes.length)
+  for (const [at, node] of nodes.entries()) {
+    if (node === undefined) continue
+    ensureValid((node.nodeType === 'leaf') === (at % 2 === 0), 'A leaf in the place of a parent node, or the reverse')
+    ensureValid(getHpkePublicKey(node).length === 32, 'An encryption key in the tree is no X25519 key')
+    if (node.nodeType === 'leaf') {
+      ensureValid(node.leaf.signaturePublicKey.length === 32, 'A signature key in the tree is no Ed25519 key')
+      continue
+    }
+    let last = -1
+    for (const leafIndex of node.parent.unmergedLeaves) {
+      ensureValid(
+        leafIndex > last && leafAt(nodes, leafIndex) !== undefined,
+        'An unmerged leaf that is not in the tree'
+      )
+      last = leafIndex
+      const path = directPath(toNodeIndex(2 * leafIndex), width)
+      const own = path.indexOf(toNodeIndex(at))
+      ensureValid(own >= 0, 'An unmerged leaf that is not below its node')
+      for (const between of path.slice(0, own))
+        ensureValid(
+          parentAt(nodes, between)?.unmergedLeaves.includes(leafIndex) ?? true,
+          'An unmerged leaf that a node between does not list'
+        )
+    }
+  }
+}
+
+const encodeParentHashInput = encode(parentHashInputEncoder)
+
+/** RFC 9420 section 7.9: the hash that a node below `parent` holds, given the hash of the sibling subtree. */
+export function parentHashOf(parent: ParentNode, siblingHash: Uint8Array, crypto: CryptoProvider): Uint8Array {
+  return crypto.sha256(
+    encodeParentHashInput({
+      encryptionKey: parent.hpkePublicKey,
+      parentHash: parent.parentHash,
+      originalSiblingTreeHash: siblingHash
+    })
+  )
+}
+
+/** RFC 9420 section 7.9.2: every parent node is vouched for by exactly one node below it. */
+function checkParentHashes(tree: HashedTree, crypto: CryptoProvider): void {
+  for (const at of tree.nodes.keys()) {
+    const parent = at % 2 === 1 ? parentAt(tree.nodes, at) : undefined
+    if (parent === undefined) continue
+    const [l, r] = [left(toNodeIndex(at)), right(toNodeIndex(at))]
+    const unmerged = {
+      left: below(parent.unmergedLeaves, at, 'left'),
+      right: below(parent.unmergedLeaves, at, 'right')
+    }
+    ensureValid(
+      vouches(tree, parent, { child: l, unmerged: unmerged.left, sibling: r, without: unmerged.right }, crypto) ||
+        vouches(tree, parent, { child: r, unmerged: unmerged.right, sibling: l, without: unmerged.left }, crypto),
+      'A parent hash does not verify'
+    )
+  }
+}
+
+/** Whether a node in the resolution of `child` holds the parent hash of `parent`, and all others there are unmerged. */
+function vouches(
+  tree: HashedTree,
+  parent: ParentNode,
+  {
+    child,
+    unmerged,
+    sibling,
+    without
+  }: { child: NodeIndex; unmerged: ReadonlySet<number>; sibling: NodeIndex; without: ReadonlySet<number> },
+  crypto: CryptoProvider
+): boolean {
+  const found = resolution(tree.nodes, child)
+  if (found.length !== unmerged.size + 1) return false
+  const [own, ...others] = found.filter((at) => at % 2 === 1 || !unmerged.has(at / 2))
+  if (own === undefined || others.length > 0) return false
+  const held = heldParentHash(tree.nodes, own)
+  return (
+    held !== undefined &&
+    equalBytes(held, parentHashOf(parent, hashWithout(tree, sibling, without, crypto.sha256), crypto))
+  )
+}
+
+function heldParentHash(nodes: RatchetTree, at: NodeIndex): Uint8Array | undefined {
+  const node = nodes[at]
+  if (node?.nodeType === 'parent') return node.parent.parentHash
+  return node?.leaf.leafNodeSource === 'commit' ? node.leaf.parentHash : undefined
+}
+
+function binaryString(bytes: Uint8Array): string {
+  return String.fromCharCode(...bytes)
+}

@@ -1,0 +1,129 @@
+/**
+ * Who may commit what (SPEC GROUP), beyond RFC 9420: checked by servers before they vote and by every device again. The
+ * role that counts is the one at the epoch the commit ends.
+ */
+import type { LeafNode } from 'ts-mls/leafNode.js'
+import type { Proposal } from 'ts-mls/proposal.js'
+import { equalBytes, toHex } from '../bytes.js'
+import type { CryptoProvider } from '../crypto/index.js'
+import { MLS_PROPOSALS, Role } from '../wire/index.js'
+import { deviceOf, type GroupExtensions, sameExtensions, writeGroupExtensions } from './extensions.js'
+import { fold } from './fold.js'
+import { memberIdOf } from './member-id.js'
+import { ensure, ensureValid, leafAt, type StagedCommit } from './mls/index.js'
+import type { Roster } from './roster.js'
+
+const ownProposalTypes: ReadonlySet<number> = new Set(Object.values(MLS_PROPOSALS).map(({ type }) => type))
+
+/** Throws FORBIDDEN when the role does not allow it, INVALID when nobody may do it, MALFORMED for bytes of proposals. */
+export function checkCommit(
+  staged: StagedCommit,
+  before: GroupExtensions,
+  roster: Roster,
+  crypto: CryptoProvider
+): void {
+  const committer = roster.ofLeaf(staged.committer)
+  ensureValid(committer !== undefined, 'The committer is not in the roster')
+  const proposals = staged.proposals.map(({ proposal }) => proposal)
+  ensure(
+    committer.role === Role.ROLE_ADMIN || proposals.length === 0,
+    'FORBIDDEN',
+    `Member ${toHex(committer.memberId)} is no admin and may only renew its own keys`
+  )
+  for (const proposal of proposals) checkAllowed(proposal)
+  checkOwnLeaf(staged)
+  checkAddedDevices(proposals, before)
+  checkFold(proposals, staged, before, roster, crypto)
+}
+
+/** The extensions a commit with these proposals leads to, or undefined when they stay as they are. */
+export function foldedExtensions(
+  proposals: readonly Proposal[],
+  before: GroupExtensions,
+  groupId: Uint8Array,
+  roster: Roster,
+  crypto: CryptoProvider
+): ReturnType<typeof writeGroupExtensions> | undefined {
+  const removed = proposals.flatMap((proposal) => {
+    const entry = proposal.proposalType === 'remove' ? roster.ofLeaf(proposal.remove.removed) : undefined
+    return entry === undefined ? [] : [entry.memberId]
+  })
+  const gone = new Set(removed.map(toHex))
+  const come = new Set(
+    proposals.flatMap((proposal) =>
+      proposal.proposalType === 'add'
+        ? [toHex(memberIdOf(crypto, groupId, proposal.add.keyPackage.leafNode.signaturePublicKey))]
+        : []
+    )
+  )
+  const staysOrComes = (memberId: Uint8Array): boolean => {
+    const id = toHex(memberId)
+    return come.has(id) || (roster.ofMember(memberId) !== undefined && !gone.has(id))
+  }
+  const after = writeGroupExtensions(fold(before, proposals, { removed, staysOrComes }))
+  return sameExtensions(after, writeGroupExtensions(before)) ? undefined : after
+}
+
+/** Pre-shared keys, re-initialisation and everything of senders outside the group are refused for now. */
+function checkAllowed({ proposalType }: Proposal): void {
+  const allowed =
+    proposalType === 'add' ||
+    proposalType === 'remove' ||
+    proposalType === 'group_context_extensions' ||
+    (typeof proposalType === 'number' && ownProposalTypes.has(proposalType))
+  ensureValid(allowed, `Proposals of type ${proposalType} are not accepted`)
+}
+
+/** A member cannot become somebody else, nor another device, by renewing its keys. */
+function checkOwnLeaf({ before, path, committer }: StagedCommit): void {
+  const old = leafAt(before.tree.nodes, committer)
+  ensureValid(old !== undefined && path !== undefined, 'The commit has no update path')
+  ensureValid(
+    sameIdentity(old, path.leafNode),
+    'The commit changes the signature key, the credential or the device of its sender'
+  )
+}
+
+function sameIdentity(a: LeafNode, b: LeafNode): boolean {
+  const { credential } = a
+  return (
+    equalBytes(a.signaturePublicKey, b.signaturePublicKey) &&
+    credential.credentialType === 'basic' &&
+    b.credential.credentialType === 'basic' &&
+    equalBytes(credential.identity, b.credential.identity) &&
+    equalBytes(deviceOf(a).endpointId, deviceOf(b).endpointId)
+  )
+}
+
+function checkAddedDevices(proposals: readonly Proposal[], { document }: GroupExtensions): void {
+  for (const proposal of proposals) {
+    if (proposal.proposalType !== 'add') continue
+    const { crdtTypes } = deviceOf(proposal.add.keyPackage.leafNode)
+    ensureValid(crdtTypes.includes(document.crdtType), `A device is added that has no ${document.crdtType}`)
+  }
+}
+
+/** The GroupContextExtensions proposal is exactly the fold of the others, and there only when it changes something. */
+function checkFold(
+  proposals: readonly Proposal[],
+  { before: { context } }: StagedCommit,
+  before: GroupExtensions,
+  roster: Roster,
+  crypto: CryptoProvider
+): void {
+  const expected = foldedExtensions(proposals, before, context.groupId, roster, crypto)
+  const carried = proposals.find((proposal) => proposal.proposalType === 'group_context_extensions')
+  const given =
+    carried?.proposalType === 'group_context_extensions' ? carried.groupContextExtensions.extensions : undefined
+  ensureValid(
+    (expected === undefined) === (given === undefined),
+    expected === undefined
+      ? 'The commit sets extensions of the group that its proposals do not change'
+      : 'The commit changes servers or roles without carrying the result'
+  )
+  if (expected !== undefined && given !== undefined)
+    ensureValid(
+      sameExtensions(expected, given),
+      'The servers or roles that the commit carries are not what its proposals lead to'
+    )
+}

@@ -1,0 +1,207 @@
+/** A simulated server: an acceptor behind a queue, a disk that forgets what was not synced, and subscribers. Test-only. */
+import type { AcceptorRecord, AcceptRequest, DecidedSlot, PrepareRequest, Signed } from '../../wire/index.js'
+import { SIGNATURE_LABELS } from '../../wire/index.js'
+import {
+  Acceptor,
+  type AcceptorOutcome,
+  inspectDecided,
+  parsePrepare,
+  type Refusal,
+  type SlotConfig,
+  type ToVerify,
+  valueHash
+} from '../index.js'
+import { toHex } from '../../bytes.js'
+import type { Device } from './device.js'
+import type { Intruder } from './intruder.js'
+import { parseValue, serverKey, type World } from './simulation.js'
+
+type Proposing = Device | Intruder
+
+interface Disk {
+  readonly record: AcceptorRecord | undefined
+  readonly values: ReadonlyMap<string, Uint8Array>
+  readonly decided: readonly DecidedSlot[]
+}
+
+export class Server {
+  readonly name: string
+  readonly id: Uint8Array
+  readonly #world: World
+  #disk: Disk = { record: undefined, values: new Map(), decided: [] }
+  /** What is written but not yet durable is lost in a crash; writes become durable in order. */
+  #written: Disk = this.#disk
+  #acceptor: Acceptor
+  #queue: ((done: () => void) => void)[] = []
+  #busy = false
+  /** Grows with every crash: what was under way before does not go on. */
+  #life = 0
+  #up = true
+
+  constructor(world: World, index: number) {
+    this.#world = world
+    this.name = `S${index}`
+    this.id = serverKey(index)
+    this.#acceptor = this.#recover()
+  }
+
+  crash(): void {
+    if (!this.#up) return
+    this.#up = false
+    this.#life++
+    this.#queue = []
+    this.#busy = false
+    this.#written = this.#disk
+    this.#world.note(`${this.name} crashes`)
+  }
+
+  restart(): void {
+    if (this.#up) return
+    this.#up = true
+    this.#acceptor = this.#recover()
+    this.#world.note(`${this.name} restarts`)
+  }
+
+  onPrepare(from: Proposing, request: PrepareRequest): void {
+    if (!this.#up) return
+    const inspected = this.#acceptor.inspectPrepare(request)
+    if (inspected.kind === 'stale') {
+      const prepare = parsePrepare(request.prepare)
+      this.#acceptor = this.#world.scenario.shell.afterStale(this.#acceptor, prepare)
+    }
+    this.#verified(from, inspected, (item) => this.#acceptor.prepare(item))
+  }
+
+  onAccept(from: Proposing, request: AcceptRequest): void {
+    if (!this.#up) return
+    const inspected = this.#world.scenario.shell.inspectAccept(this.#acceptor, request)
+    this.#verified(from, inspected, (item) => this.#acceptor.accept(item, this.#validate(item.value)))
+  }
+
+  onDecided(slots: readonly DecidedSlot[]): void {
+    if (!this.#up) return
+    for (const decided of slots) this.#enqueue((done) => this.#learn(decided, done))
+  }
+
+  /** Verification takes its time, and the acceptor may have moved when it is done. */
+  #verified<T>(from: Proposing, inspected: ToVerify<T> | Refusal, step: (item: T) => AcceptorOutcome): void {
+    if (inspected.kind !== 'verify') return this.#refuse(from, inspected)
+    if (!inspected.checks.every((check) => this.#world.notary.verify(check))) return
+    this.#later(this.#world.random() * 3, () =>
+      this.#enqueue((done) => this.#step(from, step(inspected.item), done))
+    )
+  }
+
+  #step(from: Proposing, outcome: AcceptorOutcome, done: () => void): void {
+    const { hasty, eager } = this.#world.scenario.shell
+    if (outcome.evidence !== undefined) this.#world.oracle.accused(outcome.evidence, this.#world.isHonestLeaf)
+    if (outcome.record === undefined) {
+      this.#reply(from, outcome)
+      return done()
+    }
+    const { kind } = outcome.reply
+    const early = (kind === 'promise' || kind === 'vote') && hasty.includes(kind)
+    const values = new Map(this.#written.values)
+    if (outcome.value !== undefined) values.set(toHex(valueHash(outcome.value)), outcome.value.slice())
+    const finish = (): void => {
+      this.#acceptor = outcome.acceptor
+      if (!early) this.#reply(from, outcome)
+      if (!eager) done()
+    }
+    if (early) this.#reply(from, outcome)
+    if (eager) this.#acceptor = outcome.acceptor
+    this.#write({ ...this.#written, record: outcome.record, values }, finish)
+    if (eager) done()
+  }
+
+  #reply(from: Proposing, outcome: AcceptorOutcome): void {
+    const { reply, acceptor } = outcome
+    if (reply.kind === 'refused') return this.#refuse(from, reply.refusal)
+    if (reply.kind === 'promise') {
+      this.#world.oracle.promised(reply.statement)
+      const value = reply.valueHash === undefined ? undefined : this.#written.values.get(toHex(reply.valueHash))
+      const promise = this.#sign('Promise', reply.statement)
+      const message = { promise, accept: reply.accept, value: value ?? new Uint8Array(0) }
+      return this.#world.send(this.name, from.name, 'promise', () => from.onPromise(this.id, message))
+    }
+    this.#world.oracle.voted(reply.statement, acceptor.config)
+    const vote = this.#sign('Vote', reply.statement)
+    for (const device of this.#world.devices)
+      this.#world.send(this.name, device.name, 'vote', () => device.onVote(vote))
+  }
+
+  #refuse(from: Proposing, refusal: Refusal): void {
+    const answer = (what: string, run: () => void): void => this.#world.send(this.name, from.name, what, run)
+    switch (refusal.kind) {
+      case 'nack':
+        return answer(`nack ${refusal.nack.reason}`, () => from.onNack(this.id, refusal.nack))
+      case 'stale': {
+        const slots = this.#written.decided.slice(Number(refusal.fromSlot))
+        return answer('decided', () => from.onDecided(slots))
+      }
+      case 'behind':
+        return answer('behind', () => from.onBehind(this, refusal.slot))
+      case 'not-mine':
+        return
+      default:
+        from.onRefused(refusal)
+    }
+  }
+
+  /** A decided slot and the acceptor of the next one are written together. */
+  #learn(decided: DecidedSlot, done: () => void): void {
+    const inspected = inspectDecided(this.#acceptor.config, decided)
+    if (inspected.kind === 'bad' || !inspected.checks.every((check) => this.#world.notary.verify(check))) return done()
+    this.#world.oracle.learned(decided.slot, inspected.item.valueHash)
+    const next = this.#acceptor.advance(this.#world.next(this.#acceptor.config, decided.value))
+    const written = { record: next.record, values: new Map(), decided: [...this.#written.decided, decided] }
+    this.#write(written, () => {
+      this.#acceptor = next
+      done()
+    })
+  }
+
+  #validate(value: Uint8Array): 'valid' | 'invalid' {
+    const { slot, members } = parseValue(value)
+    return slot === this.#acceptor.config.slot && members.length === this.#world.scenario.servers ? 'valid' : 'invalid'
+  }
+
+  #write(disk: Disk, then: () => void): void {
+    this.#written = disk
+    this.#later(this.#world.scenario.fsyncMs * (0.5 + this.#world.random()), () => {
+      this.#disk = disk
+      then()
+    })
+  }
+
+  #recover(): Acceptor {
+    let config: SlotConfig = this.#world.genesis()
+    for (const { value } of this.#disk.decided) config = this.#world.next(config, value)
+    return new Acceptor(config, this.id, this.#disk.record)
+  }
+
+  #enqueue(job: (done: () => void) => void): void {
+    this.#queue.push(job)
+    if (!this.#busy) this.#work()
+  }
+
+  #work(): void {
+    const job = this.#queue.shift()
+    this.#busy = job !== undefined
+    const life = this.#life
+    job?.(() => {
+      if (life === this.#life) this.#work()
+    })
+  }
+
+  #later(delayMs: number, run: () => void): void {
+    const life = this.#life
+    this.#world.timeline.after(delayMs, () => {
+      if (life === this.#life) run()
+    })
+  }
+
+  #sign(type: 'Promise' | 'Vote', statement: Uint8Array): Signed {
+    return { statement, signature: this.#world.notary.sign(this.id, SIGNATURE_LABELS[type], statement) }
+  }
+}

@@ -1,0 +1,219 @@
+/**
+ * Upload (SPEC SRV): which envelopes are stored, and why the others are not. Anyone who is a member may bring anyone's:
+ * each proves itself by its sender's signature and its place in the sender's chain.
+ */
+import { equalBytes, toHex } from '../bytes.js'
+import { HeddleError } from '../errors.js'
+import type { ServerChannel } from '../net/index.js'
+import type { Entry } from '../plugin/index.js'
+import { type ParsedEnvelope, parseEnvelope } from '../sync/index.js'
+import { EnvelopeKind, ERRORS, type SenderRecord, type Upload } from '../wire/index.js'
+import type { Document } from './document.js'
+import { errorFields, type Reply } from './parts.js'
+import type { StoredEnvelope } from './store.js'
+
+/** Codes above are failures of this process, not of the envelope. */
+const wireCodeMax = 99
+/** Receipts has room for this many. */
+const sendersPerUploadMax = 64
+/** Signatures verified before other connections get a turn. */
+const verifiedPerTurn = 64
+
+/** What became of one sender's envelopes. */
+interface SenderOutcome {
+  readonly member: Uint8Array
+  /** Something was stored or was there already, so a receipt says how far. */
+  receipted: boolean
+  refusal: HeddleError | undefined
+}
+
+/** Runs under the document's mutex. Throws what refuses the whole upload. */
+export async function storeUpload(document: Document, upload: Upload, channel: ServerChannel): Promise<Reply> {
+  const { parts } = document
+  document.requireMember(channel.peer)
+  if (parts.writer.queuedBytes > parts.limits.writeQueueBytesMax)
+    throw new HeddleError('OVERLOADED', 'the server cannot store as fast as it receives', {
+      info: { group: document.group, retryAfterMs: 1_000 }
+    })
+  const envelopes = upload.envelopes.map(parseEnvelope)
+  const store = new UploadStore(document, channel)
+  try {
+    for (const envelope of envelopes) await store.add(envelope)
+  } finally {
+    // The document's heads have moved: what was taken is written whatever became of the rest.
+    store.write()
+  }
+  const outcomes = store.outcomes()
+  return {
+    body: () => {
+      const receipts = outcomes.flatMap(({ receipted, member }) => (receipted && document.receipt(member)) || [])
+      if (receipts.length > 0) return { $case: 'receipts', value: { receipts } }
+      throw outcomes.find(({ refusal }) => refusal !== undefined)?.refusal ?? document.problem('INTERNAL', 'no outcome')
+    }
+  }
+}
+
+class UploadStore {
+  readonly #document: Document
+  readonly #channel: ServerChannel
+  readonly #outcomes = new Map<string, SenderOutcome>()
+  #stored: StoredEnvelope[] = []
+  #entries: Entry[] = []
+  #records = new Map<string, SenderRecord>()
+  #verified = 0
+
+  constructor(document: Document, channel: ServerChannel) {
+    this.#document = document
+    this.#channel = channel
+  }
+
+  outcomes(): readonly SenderOutcome[] {
+    return [...this.#outcomes.values()]
+  }
+
+  /** Takes the envelope into the batch, or notes why not: then its sender's later ones are not looked at. */
+  async add(envelope: ParsedEnvelope): Promise<void> {
+    const { parts } = this.#document
+    const outcome = this.#outcome(envelope.header.member)
+    if (outcome.refusal !== undefined) return
+    try {
+      if (await this.#store(envelope)) parts.count('envelopeStored')
+      else parts.count('envelopeIgnored')
+      outcome.receipted = true
+    } catch (error) {
+      if (!HeddleError.is(error) || ERRORS[error.code].code > wireCodeMax) throw error
+      outcome.refusal = error
+      parts.count('envelopeRefused')
+      parts.context.log('debug', 'server.envelope-refused', errorFields(error))
+    }
+  }
+
+  /** Sends what was taken on its way to storage. Then readers and the senders' other connections hear of it. */
+  write(): void {
+    const document = this.#document
+    const envelopes = this.#stored
+    const records = [...this.#records.values()]
+    if (envelopes.length === 0) return
+    const put = [...this.#entries, ...records.map((record) => document.store.sender(record))]
+    this.#stored = []
+    this.#entries = []
+    this.#records = new Map()
+    document.write({ put }, () => {
+      document.publish(envelopes, records)
+      for (const { head } of records)
+        for (const subscription of document.subscriptionsOf(head.member))
+          if (subscription.channel !== this.#channel) subscription.receiptChanged()
+    })
+  }
+
+  #outcome(member: Uint8Array): SenderOutcome {
+    const key = toHex(member)
+    const known = this.#outcomes.get(key)
+    if (known !== undefined) return known
+    if (this.#outcomes.size >= sendersPerUploadMax)
+      throw this.#document.problem('INVALID', `an upload has envelopes of at most ${sendersPerUploadMax} senders`)
+    const outcome: SenderOutcome = { member, receipted: false, refusal: undefined }
+    this.#outcomes.set(key, outcome)
+    return outcome
+  }
+
+  /** False when it is there already. Throws why it is refused. */
+  async #store(envelope: ParsedEnvelope): Promise<boolean> {
+    const document = this.#document
+    const { group, epoch, seq } = envelope.header
+    if (!equalBytes(group, document.group)) throw document.problem('INVALID', 'an envelope is for another document')
+    if (epoch > document.current.number)
+      throw document.problem('BEHIND', `this server is at epoch ${document.current.number}, not yet at ${epoch}`)
+    const succession = document.heads.succession(envelope)
+    if (succession === 'duplicate') return false
+    if (succession === 'old' && (await this.#isStored(envelope))) return false
+    const key = this.#requireWriter(envelope)
+    if (succession === 'gap')
+      throw document.problem('SEQUENCE_GAP', `envelope ${seq} came, but this server lacks those from ${this.#nextSeq(envelope)} on`)
+    await this.#verify(envelope, key)
+    if (succession === 'old' || succession === 'conflict') throw this.#conflict(envelope)
+    this.#append(envelope)
+    return true
+  }
+
+  /** Signature key of the sender, who may write in the envelope's epoch and still may. */
+  #requireWriter({ header }: ParsedEnvelope): Uint8Array {
+    const document = this.#document
+    const { current } = document
+    const epoch = document.epoch(header.epoch)
+    if (epoch === undefined)
+      throw document.problem('STALE_EPOCH', `epoch ${header.epoch} is older than ${document.oldestEpoch}, the oldest retained`)
+    if (!equalBytes(header.ctxTag, epoch.ctxTag))
+      throw document.problem('FORK', `the envelope's sender holds another group context for epoch ${header.epoch}`)
+    const then = epoch.memberById(header.member)
+    const now = current.memberById(header.member)
+    if (then === undefined || now === undefined)
+      throw document.problem('NOT_A_MEMBER', "the envelope's sender is no member, then or now")
+    if (!then.mayWrite || !now.mayWrite)
+      throw document.problem('FORBIDDEN', "the role of the envelope's sender does not allow writing, then or now")
+    if (header.kind === EnvelopeKind.ENVELOPE_KIND_STATE && !(then.isAdmin && now.isAdmin))
+      throw document.problem('FORBIDDEN', 'the state of a document comes from its admins only')
+    return then.signatureKey
+  }
+
+  async #verify(envelope: ParsedEnvelope, key: Uint8Array): Promise<void> {
+    const { crypto, context } = this.#document.parts
+    if (++this.#verified % verifiedPerTurn === 0)
+      await new Promise<void>((resolve) => context.clock.setTimer(0, resolve))
+    if (!crypto.verify(key, envelope.signed, envelope.signature))
+      throw this.#document.problem('BAD_SIGNATURE', "an envelope's signature is not its sender's")
+  }
+
+  /** Whether this very envelope is in the log; false when another has its number. */
+  async #isStored(envelope: ParsedEnvelope): Promise<boolean> {
+    const { store, parts } = this.#document
+    const { member, seq } = envelope.header
+    // It may still be on its way to storage, or in this very batch.
+    this.write()
+    await parts.writer.write({})
+    const [position] = await store.readPositions(member, seq, 1)
+    if (position === undefined) throw new HeddleError('STORAGE_CORRUPT', `no position is stored for envelope ${seq}`)
+    const { bytes } = await store.readEnvelope(position)
+    return equalBytes(bytes, envelope.bytes) || equalBytes(parseEnvelope(bytes).hash, envelope.hash)
+  }
+
+  #conflict({ header, hash }: ParsedEnvelope): HeddleError {
+    const { parts, group, heads } = this.#document
+    const { member, seq } = header
+    parts.count('conflict')
+    const head = heads.get(member)
+    parts.context.log('warn', 'server.sequence-conflict', {
+      group: toHex(group),
+      member: toHex(member),
+      seq,
+      hash: toHex(hash),
+      headSeq: head?.seq,
+      headHash: head && toHex(head.hash)
+    })
+    return this.#document.problem('SEQUENCE_CONFLICT', `envelope ${seq} contradicts the sender's chain on this server`)
+  }
+
+  #nextSeq({ header }: ParsedEnvelope): bigint {
+    return this.#document.heads.seqOf(header.member) + 1n
+  }
+
+  /** Takes the next envelope of its sender's chain into the log. */
+  #append(envelope: ParsedEnvelope): void {
+    const document = this.#document
+    const { member, seq } = envelope.header
+    if (seq === 1n) {
+      const max = document.parts.limits.sendersPerDocumentMax
+      if (document.senderCount >= max)
+        throw document.problem('LIMIT_EXCEEDED', `this server keeps envelopes of at most ${max} senders of a document`)
+      document.senderCount++
+    }
+    const position = ++document.position
+    const head = { member, seq, hash: envelope.hash }
+    // A copy, or the log's latest entries would keep whole frames in memory.
+    const stored = { position, member, bytes: envelope.bytes.slice() }
+    document.heads.advance(head)
+    this.#stored.push(stored)
+    this.#entries.push(...document.store.envelope(stored, seq))
+    this.#records.set(toHex(member), { head, position })
+  }
+}
