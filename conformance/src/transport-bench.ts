@@ -12,6 +12,7 @@ import {
   type Manifest,
   type Transport
 } from '@heddle/core'
+import { CheckFailure, hex } from './check.js'
 
 /** A transport to be checked. The suite starts transports with it and disposes of all of them. */
 export interface TransportSubject {
@@ -108,7 +109,8 @@ export class Bench implements AsyncDisposable {
 
   async address(): Promise<string> {
     const [address] = (await this.listener()).addresses
-    if (address === undefined) throw new Error('a listener must name at least one address a peer can dial')
+    if (address === undefined)
+      throw new CheckFailure('a listener names addresses a peer can dial', 'at least one', 'none')
     return address
   }
 
@@ -186,36 +188,36 @@ export class Bench implements AsyncDisposable {
 
   async next<T>(iterator: AsyncIterator<T>, what: string): Promise<T> {
     const result = await this.within(iterator.next(), what)
-    if (result.done === true) throw new Error(`${what} never came: the iteration ended`)
+    if (result.done === true) throw new CheckFailure(what, 'a value', 'the end of the iteration')
     return result.value
   }
 
   /** Asserts that an iteration ends, and without an error. */
   async ends(iterable: AsyncIterable<unknown>, what: string): Promise<void> {
     const result = await this.within(iterable[Symbol.asyncIterator]().next(), `the end of ${what}`)
-    if (result.done !== true) throw new Error(`${what} must end, and gave another value`)
+    if (result.done !== true) throw new CheckFailure(`the end of ${what}`, 'the end', 'another value')
   }
 
   /** Asserts that `promise` rejects with a HeddleError of this code. */
   async fails(promise: PromiseLike<unknown>, code: HeddleError['code'], what: string): Promise<void> {
-    let error: unknown
+    let got: unknown = 'no error'
     try {
       await this.within(promise, `the failure of ${what}`)
-    } catch (caught) {
-      error = caught
+    } catch (error) {
+      if (HeddleError.is(error, code)) return
+      got = error
     }
-    if (error === undefined) throw new Error(`${what} must fail with ${code}, and succeeded`)
-    if (!HeddleError.is(error, code)) {
-      throw new Error(`${what} must fail with HeddleError ${code}, and failed with: ${String(error)}`, { cause: error })
-    }
-    if (error.message.length < 10) throw new Error(`${what}: the message "${error.message}" helps nobody`)
+    throw new CheckFailure(`${what} fails`, `HeddleError ${code}`, got)
   }
 
   /** Waits, but not for ever. */
   async within<T>(promise: PromiseLike<T>, what: string): Promise<T> {
     let timer: ReturnType<typeof setTimeout> | undefined
     const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => reject(new Error(`waited ${this.#patienceMs} ms for ${what}`)), this.#patienceMs)
+      timer = setTimeout(
+        () => reject(new CheckFailure(what, `within ${this.#patienceMs} ms`, 'nothing')),
+        this.#patienceMs
+      )
     })
     try {
       return await Promise.race([promise, late])
@@ -238,12 +240,12 @@ export function later<T>(promise: Promise<T>): Promise<T> {
 }
 
 export function ensure(condition: boolean, rule: string): void {
-  if (!condition) throw new Error(rule)
+  if (!condition) throw new CheckFailure(rule, 'it to be so', 'it is not')
 }
 
 export function equalBytes(actual: Uint8Array, expected: Uint8Array, what: string): void {
   const same = actual.length === expected.length && actual.every((byte, index) => byte === expected[index])
-  if (!same) throw new Error(`${what}: expected ${summary(expected)}, got ${summary(actual)}`)
+  if (!same) throw new CheckFailure(what, summary(expected), summary(actual))
 }
 
 export function bytesOf(text: string): Uint8Array {
@@ -262,8 +264,7 @@ export function pattern(length: number, seed: number): Uint8Array {
 }
 
 function summary(bytes: Uint8Array): string {
-  const head = Array.from(bytes.subarray(0, 16), (byte) => byte.toString(16).padStart(2, '0')).join('')
-  return `${bytes.length} bytes ${head}${bytes.length > 16 ? '…' : ''}`
+  return `${bytes.length} bytes ${hex(bytes.subarray(0, 16))}${bytes.length > 16 ? '…' : ''}`
 }
 
 function identity(secretHex: string, publicHex: string): EndpointIdentity {

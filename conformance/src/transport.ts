@@ -3,18 +3,13 @@
  * every flag of its manifest included. Runner-free: run each check as a test of the runner of your choice.
  */
 import type { HostLimits, Manifest } from '@heddle/core'
+import type { Check } from './check.js'
 import { Bench, DEFAULT_LIMITS, type SuiteOptions, type TransportSubject } from './transport-bench.js'
 import { CONNECTION_RULES } from './transport-connections.js'
 import { STREAM_RULES } from './transport-streams.js'
 
 export type { Detour, SuiteOptions, TransportSubject } from './transport-bench.js'
 export { mutateTransport, TRANSPORT_MUTANTS, type TransportMutant } from './transport-mutants.js'
-
-export interface Check {
-  readonly id: string
-  readonly title: string
-  run(): Promise<void>
-}
 
 /** One rule of the contract and how it is checked on a bench of its own. */
 export interface TransportRule {

@@ -24,6 +24,7 @@ export class Child<H extends Handlers> {
   #call = 'starting'
   #progress = ''
   #stderr = ''
+  #typedWaits: { readonly count: number; readonly resolve: () => void }[] = []
 
   /** `entry` is the URL of the child's main file. It runs with `process.execPath`. */
   constructor(name: string, entry: URL) {
@@ -44,6 +45,7 @@ export class Child<H extends Handlers> {
         this.#exit = exit
         for (const { reject } of this.#waiting.values()) reject(this.#deathError(why))
         this.#waiting.clear()
+        this.#releaseTypedWaits(Number.POSITIVE_INFINITY)
         resolve(exit)
       }
       this.#process.on('exit', (code, signal) => ended({ code, signal }, `ended with ${signal ?? `exit code ${code}`}`))
@@ -84,6 +86,12 @@ export class Child<H extends Handlers> {
     })
   }
 
+  /** Resolves when the child has reported so many typed steps of its present part, or has ended. */
+  async typed(count: number): Promise<void> {
+    if (this.#exit !== undefined) return
+    await new Promise<void>((resolve) => this.#typedWaits.push({ count, resolve }))
+  }
+
   /** Sends a signal and waits for the end. */
   async end(signal: 'SIGKILL' | 'SIGTERM'): Promise<Exit> {
     this.#expectedEnd = true
@@ -108,12 +116,19 @@ export class Child<H extends Handlers> {
   #receive(reply: Reply): void {
     if (reply.type === 'progress') {
       this.#progress = reply.text
+      if (reply.typed !== undefined) this.#releaseTypedWaits(reply.typed)
       return
     }
     const waiting = this.#waiting.get(reply.id)
     this.#waiting.delete(reply.id)
     if (reply.type === 'result') waiting?.resolve(reply.value)
     else waiting?.reject(errorFrom(reply.error, this.name))
+  }
+
+  #releaseTypedWaits(typed: number): void {
+    const due = this.#typedWaits.filter(({ count }) => count <= typed)
+    this.#typedWaits = this.#typedWaits.filter(({ count }) => count > typed)
+    for (const { resolve } of due) resolve()
   }
 
   #deathError(why: string): HeddleError {

@@ -17,7 +17,7 @@ export interface Request {
 export type Reply =
   | { readonly type: 'result'; readonly id: number; readonly value: unknown }
   | { readonly type: 'error'; readonly id: number; readonly error: SentError }
-  | { readonly type: 'progress'; readonly text: string }
+  | { readonly type: 'progress'; readonly text: string; readonly typed: number | undefined }
 
 /** An error as it crosses between processes. */
 export interface SentError {
@@ -62,8 +62,11 @@ export function serveCalls(handlers: Handlers): void {
   })
 }
 
-/** Tells the orchestrator what this process is doing; shown when the demo fails. */
-export function reportProgress(text: string): void {
-  const reply: Reply = { type: 'progress', text }
+/**
+ * Tells the orchestrator what this process is doing, which is shown when the demo fails; `typed`: how many steps of the
+ * present part are made.
+ */
+export function reportProgress(text: string, typed?: number): void {
+  const reply: Reply = { type: 'progress', text, typed }
   if (process.connected) process.send?.(reply)
 }

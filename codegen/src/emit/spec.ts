@@ -14,8 +14,8 @@ import { hex16 } from './text.js'
 export function emitSpecTables(model: Model): ReadonlyMap<string, string> {
   return new Map([
     ['frames', frameTable(model)],
-    ['mls-extensions', extensionTable(model)],
-    ['mls-proposals', proposalTable(model)],
+    ['extensions', extensionTable(model)],
+    ['proposals', proposalTable(model)],
     ['signature-labels', labelTable(model)],
     ['errors', errorTable(model)],
     ['messages', messageTables(model)]
@@ -39,7 +39,7 @@ export function fillMarkers(document: string, tables: ReadonlyMap<string, string
     const from = filled.indexOf(begin) + begin.length
     const to = filled.indexOf(end, from)
     if (to < 0) throw new Error(`codegen: SPEC.md has no ${end} after ${begin}`)
-    filled = `${filled.slice(0, from)}\n${table}\n${filled.slice(to)}`
+    filled = `${filled.slice(0, from)}\n\n${table}\n${filled.slice(to)}`
   }
   return filled
 }

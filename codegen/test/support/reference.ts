@@ -6,7 +6,6 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { enumNamed, type Field, isBigint, type Message, type Model, messageNamed } from '@heddle/codegen'
-import Long from 'long'
 import protobuf from 'protobufjs'
 import type { AnyMessage } from './arbitraries.js'
 import { fixtures, repository } from './compile.js'
@@ -72,7 +71,8 @@ function isOmitted(field: Field, item: unknown): boolean {
 function toLong(model: Model, field: Field, item: unknown): unknown {
   if (field.kind === 'message') return toReference(model, innerOf(model, field), item as AnyMessage)
   if (!isBigint(field)) return item
-  return Long.fromString(String(item), field.kind !== 'sint64')
+  const bits = BigInt.asUintN(64, item as bigint)
+  return { low: Number(BigInt.asIntN(32, bits)), high: Number(bits >> 32n), unsigned: field.kind !== 'sint64' }
 }
 
 function fromReference(model: Model, message: Message, value: AnyMessage): AnyMessage {

@@ -1,6 +1,6 @@
 /** Ranges: order, bounds, pages, and what a scan may see of writes made meanwhile. */
 import type { Entry } from '@heddle/core'
-import { ascii, type Check, expectCode, expectEqual, expectTrue, hex, Seeded } from '../check.js'
+import { ascii, type Check, expectCode, expectEqual, expectTrue, hex, nextTurn, Seeded } from '../check.js'
 import {
   everything,
   numberKey,
@@ -170,6 +170,7 @@ export function scanChecks(factory: StorageFactory): Check[] {
       const writes = Array.from({ length: 200 }, (_, i) => store.commit({ put: pair(i + 1) }))
       const done = Promise.all(writes)
       for (let n = 0; n < 200; ) {
+        await nextTurn()
         for await (const page of store.scan(range('a', 'zz'))) {
           expectEqual(
             page.map(({ key }) => key),

@@ -5,9 +5,10 @@
  */
 import { equalBytes, toHex } from '../bytes.js'
 import { HeddleError } from '../errors.js'
-import { memberIdOfKeyPackage } from '../group/index.js'
+import { type CommitPlan, memberIdOf, readKeyPackage } from '../group/index.js'
 import { inspectDecided, quorum, signedInput, valueHash } from '../paxos/index.js'
 import {
+  type AddIntent,
   DecidedSlot,
   DocumentRecord,
   IntentRecord,
@@ -181,7 +182,7 @@ export class Changes {
       turn.after(() => run.supply(value))
       return
     }
-    const intents = this.#takeDoable(turn)
+    const intents = await this.#takeDoable(turn)
     if (intents.length === 0) {
       this.#restart()
       return
@@ -192,8 +193,9 @@ export class Changes {
       const signature = group.sign(signedInput(SIGNATURE_LABELS.ValueContent, content))
       const value = Value.encode({ content, signature })
       const keys = intents.map(([key]) => key)
-      this.#pending = { slot: group.epoch, value, next: built.next, intents: keys }
-      turn.put(store.key('pending'), PendingCommitRecord.encode(this.#pending))
+      const pending = { slot: group.epoch, value, next: built.pending, intents: keys }
+      turn.put(store.key('pending'), PendingCommitRecord.encode(pending))
+      this.#pending = pending
       turn.after(() => run.supply(value))
     } catch (cause) {
       // One of them makes no valid commit: without knowing which, none is tried again.
@@ -205,12 +207,12 @@ export class Changes {
   }
 
   /** The intents for the next commit; those that became pointless or impossible are settled. */
-  #takeDoable(turn: Turn): [bigint, Intent][] {
+  async #takeDoable(turn: Turn): Promise<[bigint, Intent][]> {
     const out: [bigint, Intent][] = []
     for (const [key, { change }] of this.#intents) {
       if (out.length === intentsPerCommit) break
       if (change === undefined) continue
-      const state = this.#stateOf(change)
+      const state = await this.#stateOf(change)
       if (state === 'open') out.push([key, change])
       else this.#finish(turn, key, state === 'done' ? undefined : state)
     }
@@ -218,11 +220,11 @@ export class Changes {
   }
 
   /** M1: what an intent is worth at the present epoch. */
-  #stateOf(intent: Intent): 'open' | 'done' | HeddleError {
-    const { group, crypto, groupId } = this.#room
+  async #stateOf(intent: Intent): Promise<'open' | 'done' | HeddleError> {
+    const { group } = this.#room
     if (intent.$case === 'rotate') return 'open'
-    const subject =
-      intent.$case === 'add' ? memberIdOfKeyPackage(intent.value.keyPackage, groupId, crypto) : intent.value.member
+    const subject = intent.$case === 'add' ? await this.#joinerOf(intent.value) : intent.value.member
+    if (subject instanceof HeddleError) return subject
     const entry = group.public.member(subject)
     if (intent.$case === 'add' && entry !== undefined) return 'done'
     if (intent.$case === 'remove' && entry === undefined) return 'done'
@@ -230,8 +232,20 @@ export class Changes {
     if (intent.$case === 'setRole' && entry === undefined) {
       return new HeddleError('INTENT_OBSOLETE', `${toHex(subject)} is no member any more`)
     }
-    if (group.role !== Role.ROLE_ADMIN) return new HeddleError('FORBIDDEN', 'only an admin changes members and roles')
+    if (group.me.role !== Role.ROLE_ADMIN)
+      return new HeddleError('FORBIDDEN', 'only an admin changes members and roles')
     return 'open'
+  }
+
+  /** Member id of who is to be added, or why its key package is of no use any more. */
+  async #joinerOf({ keyPackage }: AddIntent): Promise<Uint8Array | HeddleError> {
+    const { crypto, context, groupId } = this.#room
+    try {
+      const { signaturePublicKey } = await readKeyPackage(keyPackage, { crypto, nowMs: context.clock.now() })
+      return memberIdOf(crypto, groupId, signaturePublicKey)
+    } catch (error) {
+      return asHeddleError(error, 'reading a key package')
+    }
   }
 
   /** Applies the decision of the present slot: this device's own commit by its hash, any other by processing it. */
@@ -253,7 +267,7 @@ export class Changes {
       if (own && this.#pending !== undefined) this.#room.group = await group.adopt(this.#pending.next)
       else {
         const processed = await group.processCommit(ValueContent.decode(Value.decode(decided.value).content).commit)
-        if (processed.kind === 'removed') return this.#removed(turn)
+        if (processed.removed) return this.#removed(turn)
         this.#room.group = processed.group
       }
     } catch (cause) {
@@ -344,10 +358,12 @@ export const removedError = (): HeddleError =>
   new HeddleError('REMOVED', 'this device was removed from the document; what it holds stays on it')
 
 /** All intents in one commit. */
-function commitPlan(intents: readonly Intent[]): Parameters<Room['group']['buildCommit']>[0] {
+function commitPlan(intents: readonly Intent[]): CommitPlan {
   return {
     adds: intents.flatMap((intent) => (intent.$case === 'add' ? [intent.value] : [])),
     removes: intents.flatMap((intent) => (intent.$case === 'remove' ? [intent.value.member] : [])),
-    setRoles: intents.flatMap((intent) => (intent.$case === 'setRole' ? [intent.value] : []))
+    roles: intents.flatMap(({ $case, value }) =>
+      $case === 'setRole' ? [{ memberId: value.member, role: value.role }] : []
+    )
   }
 }

@@ -5,7 +5,7 @@
 import { concatBytes, toHex, utf8 } from '../bytes.js'
 import { type CryptoProvider, createCrypto } from '../crypto/index.js'
 import { HeddleError } from '../errors.js'
-import { createKeyPackage, MemberGroup } from '../group/index.js'
+import { generateKeyPackage, MemberGroup, type OwnKeyPackage } from '../group/index.js'
 import { quorum } from '../paxos/index.js'
 import type { CrdtBackend, EndpointIdentity } from '../plugin/index.js'
 import { StateVector } from '../sync/index.js'
@@ -64,13 +64,14 @@ class OpenedDevice implements Device {
     const group = await MemberGroup.create(
       {
         groupId,
-        keyPackage: await createKeyPackage(this.#identity.publicKey, this.#crdtTypes, this.#deps),
+        keyPackage: await this.#keyPackage(),
         document: {
           crdtType: backend.typeId,
           protocolVersion: 1,
           policy: { retainedEpochs: retainedEpochsDefault, retainedDays: retainedDaysDefault }
         },
-        servers: { servers: serverList(options.servers), faultBound: options.faultBound ?? 0, version: 0n },
+        servers: serverList(options.servers),
+        faultBound: options.faultBound ?? 0,
         defaultRole: options.defaultRole === 'reader' ? Role.ROLE_READER : Role.ROLE_EDITOR
       },
       this.#deps
@@ -102,9 +103,9 @@ class OpenedDevice implements Device {
         storage,
         context,
         pool: this.#pool,
-        identity: this.#identity,
         crypto: this.#crypto,
-        crdtTypes: this.#crdtTypes
+        crdtTypes: this.#crdtTypes,
+        keyPackage: () => this.#keyPackage()
       }
       await join(invite, on, signal === undefined ? this.#stop.signal : AbortSignal.any([signal, this.#stop.signal]))
     }
@@ -131,11 +132,16 @@ class OpenedDevice implements Device {
   }
 
   get #deps() {
-    return { crypto: this.#crypto, context: this.#options.context }
+    return { crypto: this.#crypto, now: () => this.#options.context.clock.now() }
   }
 
   get #crdtTypes(): readonly string[] {
     return this.#options.crdts.map(({ typeId }) => typeId)
+  }
+
+  #keyPackage(): Promise<OwnKeyPackage> {
+    const device = { endpointId: this.#identity.publicKey, crdtTypes: this.#crdtTypes }
+    return generateKeyPackage({ crypto: this.#crypto, device, nowMs: this.#options.context.clock.now() })
   }
 
   #backend(typeId: string | undefined): CrdtBackend {
@@ -161,7 +167,7 @@ class OpenedDevice implements Device {
     const store = new DocumentStore(storage, groupId)
     const record = await store.document()
     if (record === undefined) throw new HeddleError('NOT_FOUND', `this device has no document ${id}`)
-    const group = await MemberGroup.load(await store.entries('group'), this.#deps)
+    const group = MemberGroup.load(await store.entries('group'), this.#deps)
     const applied = await store.applied()
     const heads = applied.flatMap(({ head }) => (head === undefined ? [] : [head]))
     const untold = applied.flatMap(({ head, toldSeq }) =>

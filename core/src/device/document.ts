@@ -134,7 +134,7 @@ export class OpenDocument implements Document {
     const enough = ready >= quorum(slotConfig(group))
     return {
       epoch: group.epoch,
-      role: removed ? 'removed' : (roleNames[group.role] ?? 'reader'),
+      role: removed ? 'removed' : (roleNames[group.me.role] ?? 'reader'),
       connection: removed ? 'removed' : enough ? 'online' : ready > 0 ? 'degraded' : 'offline',
       servers: this.#following.links.map((link) => link.status()),
       unsent: this.#outgoing.unsealedCount,
@@ -214,7 +214,7 @@ export class OpenDocument implements Document {
     const turn = new Turn()
     await this.#changes.step(turn)
     const { positions, missing } = await this.#incoming.step(turn)
-    this.#invites.step(turn, this.#following.links)
+    await this.#invites.step(turn, this.#following.links)
     await this.#outgoing.step(turn, this.#following.readyLinks.length > 0)
     const { group, removed } = this.#room
     if (!removed) store.putGroup(turn, group.takeDirtyRecords())
@@ -250,7 +250,7 @@ export class OpenDocument implements Document {
 
   async #change(intent: Intent, signal: AbortSignal | undefined): Promise<void> {
     this.#assertUsable()
-    if (intent.$case !== 'rotate' && this.#room.group.role !== Role.ROLE_ADMIN) {
+    if (intent.$case !== 'rotate' && this.#room.group.me.role !== Role.ROLE_ADMIN) {
       throw new HeddleError('FORBIDDEN', 'only an admin changes members and roles; ask one')
     }
     await this.#orAborted(this.#changes.request(intent), signal)

@@ -6,7 +6,7 @@
 import { concatBytes, equalBytes, fromBase64Url, toBase64Url, toHex, utf8 } from '../bytes.js'
 import type { CryptoProvider } from '../crypto/index.js'
 import { HeddleError } from '../errors.js'
-import { keyPackageRef } from '../group/index.js'
+import { readKeyPackage } from '../group/index.js'
 import type { DeviceChannel } from '../net/index.js'
 import { type AddIntent, Invite, InviteRecord, JoinRequest, Role, WireError } from '../wire/index.js'
 import type { ServerLink } from './links.js'
@@ -54,7 +54,7 @@ export class Invites {
   /** Makes an invite, durably. Who follows it is added while this device is open. Throws FORBIDDEN. */
   async make(role: Role, expiresInMs: number): Promise<string> {
     const { group, context, crypto, groupId } = this.#room
-    if (group.role !== Role.ROLE_ADMIN) throw new HeddleError('FORBIDDEN', 'only an admin invites; ask one')
+    if (group.me.role !== Role.ROLE_ADMIN) throw new HeddleError('FORBIDDEN', 'only an admin invites; ask one')
     const { servers, faultBound } = group.public.servers
     const invite: Invite = {
       group: groupId,
@@ -89,7 +89,7 @@ export class Invites {
   }
 
   /** Makes new invites durable and turns join requests into intents. */
-  step(turn: Turn, links: readonly ServerLink[]): void {
+  async step(turn: Turn, links: readonly ServerLink[]): Promise<void> {
     for (const { key, durable } of this.#made.splice(0)) {
       this.#put(turn, key)
       turn.after(() => {
@@ -102,7 +102,7 @@ export class Invites {
       })
     }
     for (const { mailbox, items } of this.#arrived.splice(0)) {
-      for (const item of items) this.#takeRequest(turn, mailbox, item)
+      for (const item of items) await this.#takeRequest(turn, mailbox, item)
     }
   }
 
@@ -133,17 +133,17 @@ export class Invites {
     })
   }
 
-  #takeRequest(turn: Turn, mailbox: Uint8Array, item: Uint8Array): void {
+  async #takeRequest(turn: Turn, mailbox: Uint8Array, item: Uint8Array): Promise<void> {
     const key = toHex(mailbox)
     const record = this.#invites.get(key)
     if (record === undefined) return
     try {
-      const { crypto } = this.#room
+      const { crypto, context } = this.#room
       const { keyPackage, mac } = JoinRequest.decode(item)
-      const ref = keyPackageRef(keyPackage, crypto)
       if (!equalBytes(crypto.sha256(mac), crypto.sha256(joinMac(crypto, record.invite, keyPackage)))) {
         throw new HeddleError('INVITE_INVALID', 'a join request was made without the secret of the invite')
       }
+      const { ref } = await readKeyPackage(keyPackage, { crypto, nowMs: context.clock.now() })
       // The same request comes from every server it was left with.
       if (equalBytes(record.usedBy, ref)) return
       if (record.usedBy.length > 0) throw new HeddleError('INVITE_USED', 'a second device followed a used invite')

@@ -5,10 +5,10 @@
 import { equalBytes, toHex } from '../bytes.js'
 import type { CryptoProvider } from '../crypto/index.js'
 import { HeddleError } from '../errors.js'
-import { createKeyPackage, type KeyPackageBundle, MemberGroup } from '../group/index.js'
+import { loadKeyPackage, MemberGroup, type OwnKeyPackage, saveKeyPackage } from '../group/index.js'
 import type { DeviceChannel, News } from '../net/index.js'
 import { inspectDecided, parseVote, type SlotConfig, signedInput } from '../paxos/index.js'
-import type { Context, EndpointIdentity, Storage } from '../plugin/index.js'
+import type { Context, Storage } from '../plugin/index.js'
 import {
   type DecidedSlot,
   DocumentRecord,
@@ -29,10 +29,11 @@ import { DocumentStore, deviceStore, Turn } from './store.js'
 export interface JoinContext {
   readonly storage: Storage
   readonly pool: LinkPool
-  readonly identity: EndpointIdentity
   readonly crypto: CryptoProvider
   readonly context: Context
   readonly crdtTypes: readonly string[]
+  /** A new key package of this device. */
+  readonly keyPackage: () => Promise<OwnKeyPackage>
 }
 
 /** Joins and stores the document; the caller opens it. Throws INVITE_EXPIRED, INVITE_USED, INVITE_INVALID, ABORTED. */
@@ -42,14 +43,14 @@ export async function join(invite: Invite, on: JoinContext, signal: AbortSignal)
   if (record === undefined && invite.expiresAtMs <= BigInt(Math.floor(on.context.clock.now()))) {
     throw new HeddleError('INVITE_EXPIRED', 'the invite has expired; ask for a new one')
   }
-  const bundle = record?.keyPackage ?? (await createKeyPackage(on.identity.publicKey, on.crdtTypes, on))
+  const keyPackage = record === undefined ? await on.keyPackage() : loadKeyPackage(record.keyPackage)
   if (record === undefined) {
     // The private keys are durable before anybody sees the public ones.
-    const value = JoinRecord.encode({ invite, keyPackage: bundle })
+    const value = JoinRecord.encode({ invite, keyPackage: saveKeyPackage(keyPackage) })
     await on.storage.commit({ put: [{ key, value }] })
   }
-  const waiting = new Waiting(invite, bundle, on)
-  await store(invite, bundle, await waiting.run(signal), on, key)
+  const waiting = new Waiting(invite, keyPackage, on)
+  await store(invite, keyPackage, await waiting.run(signal), on, key)
 }
 
 /** The joiner's use of the links: asks every server for the Welcome and leaves the key package where there is none yet. */
@@ -61,12 +62,11 @@ class Waiting implements LinkUser {
   readonly #refusedBy = new Set<string>()
   #settle: { resolve: (welcome: Welcomed) => void; reject: (error: HeddleError) => void } | undefined
 
-  constructor(invite: Invite, bundle: Uint8Array, on: JoinContext) {
+  constructor(invite: Invite, { message, ref }: OwnKeyPackage, on: JoinContext) {
     this.#invite = invite
     this.#on = on
-    const { publicBytes, ref } = readKeyPackage(bundle, on.crypto)
     this.#ref = ref
-    this.#request = JoinRequest.encode({ keyPackage: publicBytes, mac: joinMac(on.crypto, invite, publicBytes) })
+    this.#request = JoinRequest.encode({ keyPackage: message, mac: joinMac(on.crypto, invite, message) })
   }
 
   async run(signal: AbortSignal): Promise<Welcomed> {
@@ -149,12 +149,15 @@ interface Welcomed {
 /** Opens the Welcome and stores the document as a whole. */
 async function store(
   invite: Invite,
-  bundle: Uint8Array,
+  keyPackage: OwnKeyPackage,
   { welcome, slot, server, position }: Welcomed,
   on: JoinContext,
   joinKey: Uint8Array
 ): Promise<void> {
-  const group = await MemberGroup.join({ welcome, keyPackage: bundle }, on)
+  const group = await MemberGroup.join(
+    { welcome, keyPackage },
+    { crypto: on.crypto, now: () => on.context.clock.now() }
+  )
   const { document } = group.public
   if (!equalBytes(group.public.groupId, invite.group) || group.epoch !== slot + 1n) {
     throw new HeddleError('INVITE_INVALID', 'the Welcome is for another document or epoch than its certificate')

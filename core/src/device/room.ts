@@ -59,6 +59,6 @@ export function slotConfig(group: MemberGroup): SlotConfig {
     ctx,
     servers: servers.servers.map(({ id }) => id),
     faultBound: servers.faultBound,
-    leafKey: (leaf) => group.public.memberAt(leaf)?.signaturePublicKey
+    leafKey: (leaf) => group.public.memberAtLeaf(leaf)?.signaturePublicKey
   }
 }

@@ -67,7 +67,7 @@ export class SlotRun {
     if (this.#proposer === undefined || this.#proposer.done) {
       this.#proposer = new Proposer({
         config: this.config,
-        leaf: this.#room.group.me,
+        leaf: this.#room.group.me.leafIndex,
         incarnation: this.#incarnation(),
         roundSeen: this.#learner.roundMax
       })

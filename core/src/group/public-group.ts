@@ -89,7 +89,13 @@ export class PublicGroup {
     this.roles = extensions.roles
     this.#deps = deps
     this.#suite = deps.crypto.suite(suiteId)
-    this.#roster = new Roster(this.groupId, state.tree, extensions.roles, deps.crypto, from?.group.#roster)
+    this.#roster = new Roster(
+      this.groupId,
+      state.tree,
+      extensions.roles,
+      deps.crypto,
+      from === undefined ? undefined : from.group.#roster
+    )
     this.change = from && this.#changeBy(from.staged, from.group)
   }
 

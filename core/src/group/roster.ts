@@ -16,13 +16,17 @@ export interface RosterEntry {
   readonly device: DeviceExtension
 }
 
+/** An entry and the leaf it was read from, to see what changed. */
+interface ReadEntry extends RosterEntry {
+  readonly leaf: LeafNode
+}
+
 export class Roster {
   /** By ascending leaf index. */
   readonly entries: readonly RosterEntry[]
   readonly #byMember = new Map<string, RosterEntry>()
   readonly #byEndpoint = new Map<string, RosterEntry>()
-  readonly #byLeaf = new Map<number, RosterEntry>()
-  readonly #leaves = new Map<number, LeafNode>()
+  readonly #byLeaf = new Map<number, ReadEntry>()
 
   /**
    * `previous` is the roster of an earlier epoch of the same group; what has not changed is taken from it. Throws INVALID
@@ -36,19 +40,13 @@ export class Roster {
     previous?: Roster
   ) {
     const roleOf = new Map(roles.map(({ member, role }) => [toHex(member), role]))
-    this.entries = leavesOf(tree.nodes).map(({ index, leaf }) => {
-      const before = previous?.ofLeaf(index)
-      const { signaturePublicKey } = leaf
-      const memberId =
-        before !== undefined && equalBytes(before.signaturePublicKey, signaturePublicKey)
-          ? before.memberId
-          : memberIdOf(crypto, groupId, signaturePublicKey)
-      const device = before !== undefined && previous?.#leaves.get(index) === leaf ? before.device : deviceOf(leaf)
+    const before = previous === undefined ? new Map<number, ReadEntry>() : previous.#byLeaf
+    const entries = leavesOf(tree.nodes).map(({ index, leaf }): ReadEntry => {
+      const { memberId, device } = readLeaf(leaf, before.get(index), groupId, crypto)
       const role = roleOf.get(toHex(memberId)) ?? defaultRole
-      this.#leaves.set(index, leaf)
-      return { leafIndex: index, memberId, signaturePublicKey, role, device }
+      return { leafIndex: index, memberId, signaturePublicKey: leaf.signaturePublicKey, role, device, leaf }
     })
-    for (const entry of this.entries) {
+    for (const entry of entries) {
       const endpoint = toHex(entry.device.endpointId)
       ensureValid(!this.#byEndpoint.has(endpoint), `Two members claim the endpoint ${endpoint}`)
       this.#byEndpoint.set(endpoint, entry)
@@ -58,9 +56,10 @@ export class Roster {
     for (const member of roleOf.keys())
       ensureValid(this.#byMember.has(member), `There is a role for ${member}, who is no member`)
     ensureValid(
-      this.entries.some(({ role }) => role === Role.ROLE_ADMIN),
+      entries.some(({ role }) => role === Role.ROLE_ADMIN),
       'The group would be left without an admin'
     )
+    this.entries = entries
   }
 
   ofMember(memberId: Uint8Array): RosterEntry | undefined {
@@ -72,4 +71,19 @@ export class Roster {
   ofLeaf(leafIndex: number): RosterEntry | undefined {
     return this.#byLeaf.get(leafIndex)
   }
+}
+
+function readLeaf(
+  leaf: LeafNode,
+  before: ReadEntry | undefined,
+  groupId: Uint8Array,
+  crypto: Pick<CryptoProvider, 'sha256'>
+): Pick<RosterEntry, 'memberId' | 'device'> {
+  if (before?.leaf === leaf) return before
+  const { signaturePublicKey } = leaf
+  const memberId =
+    before !== undefined && equalBytes(before.signaturePublicKey, signaturePublicKey)
+      ? before.memberId
+      : memberIdOf(crypto, groupId, signaturePublicKey)
+  return { memberId, device: deviceOf(leaf) }
 }

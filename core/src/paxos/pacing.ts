@@ -35,15 +35,20 @@ export function backoffMs({ rttMs, jitter }: Pulse, failures: number, retryAfter
 /**
  * The round of the next ballot: above every round known, unless that would jump too far for a quorum. Without the
  * second bound one member could push a single server's round so high that no round suits a quorum any more; nor can a
- * server that lies about its promise lead the proposer astray.
+ * server that lies about its promise lead the proposer astray. Undefined when the rounds are used up, which takes more
+ * lying servers than a quorum leaves out.
  *
  * @param known the highest round every server is known to have promised, 0 when nothing is known of it
  * @param last the round of this proposer's last ballot
  */
-export function nextRound(known: readonly bigint[], quorum: number, last: bigint): bigint {
+export function nextRound(known: readonly bigint[], quorum: number, last: bigint): bigint | undefined {
   const ascending = [...known].sort((a, b) => (a < b ? -1 : a > b ? 1 : 0))
   const aboveAll = (ascending.at(-1) ?? 0n) + 1n
   const reachable = (ascending[quorum - 1] ?? 0n) + roundJumpMax
   const wanted = aboveAll < reachable ? aboveAll : reachable
-  return wanted > last ? wanted : last + 1n
+  const round = wanted > last ? wanted : last + 1n
+  return round > roundMax ? undefined : round
 }
+
+/** The greatest round the wire carries. */
+const roundMax = BigInt(Number.MAX_SAFE_INTEGER)

@@ -152,6 +152,7 @@ export class Proposer {
   #nextBallot(pulse: Pulse): readonly ProposerEffect[] {
     const known = this.config.servers.map((server) => this.#known.get(toHex(server)) ?? 0n)
     const round = nextRound(known, quorum(this.config), this.#ballot.round)
+    if (round === undefined) return []
     this.#ballot = { round, leaf: this.#leaf, incarnation: this.#incarnation }
     this.#phase = 'preparing'
     this.#repeats = 0

@@ -2,7 +2,7 @@
  * The selection rule (SPEC PAXOS): which value a ballot may propose, given a quorum of promises for it. The proposer
  * evaluates it to choose, every acceptor evaluates it again before it votes, so a proposer that ignores it gets no vote.
  */
-import type { BackedPromise, Ballot } from '../wire/index.js'
+import type { Accept, AcceptedReport, BackedPromise, Ballot } from '../wire/index.js'
 import { equalBytes, toHex } from '../bytes.js'
 import { compareBallots, equalBallots } from './ballot.js'
 import { bindsTo, isServer, quorum, type SlotConfig } from './config.js'
@@ -17,7 +17,6 @@ import {
   type Statement,
   type ToVerify
 } from './statement.js'
-import type { Accept } from '../wire/index.js'
 
 /** A promise with the Accept behind what it reports, both decoded. */
 export interface Report {
@@ -41,19 +40,14 @@ export type Selection =
 export function select(config: SlotConfig, ballot: Ballot, reports: readonly Report[]): Selection {
   const fault = faultOf(config, ballot, reports)
   if (fault !== undefined) return { kind: 'bad', reason: fault }
-  const tally = tallyTop(reports)
-  const [only] = tally
-  if (only === undefined) return { kind: 'free' }
-  // A single value at the top is safe however few report it: it may stand there because it was chosen further below.
-  if (tally.length === 1) return { kind: 'adopt', valueHash: only.valueHash }
-  // Two values in one ballot: its owner signed two Accepts, each with a proof, so nothing else was chosen below the top
-  // and only the top itself matters. A value could have been chosen there if those that may have voted for it, the
-  // unheard and the lying included, make a quorum.
-  const unheard = config.servers.length - reports.length
-  const candidates = tally.filter(({ count }) => count + unheard + config.faultBound >= quorum(config))
-  const [candidate] = candidates
-  if (candidate === undefined) return { kind: 'free' }
-  return candidates.length === 1 ? { kind: 'adopt', valueHash: candidate.valueHash } : { kind: 'wait' }
+  const [candidate, rival] = mayBeChosen(config, reports)
+  if (rival !== undefined) return { kind: 'wait' }
+  if (candidate !== undefined) return { kind: 'adopt', valueHash: candidate }
+  // Nothing was or can be chosen. Where no server lies, a single value at the top is still the one to take: it helps its
+  // proposer. Where one may lie, it could be a value that no honest server ever accepts.
+  const [single, second] = atTop(reports)
+  const helpful = config.faultBound === 0 && second === undefined ? single : undefined
+  return helpful === undefined ? { kind: 'free' } : { kind: 'adopt', valueHash: helpful }
 }
 
 /** Decodes a promise and checks that it and its backing are about this slot and say the same. */
@@ -107,17 +101,56 @@ function reportFault(config: SlotConfig, ballot: Ballot, { promise, accept }: Re
   return undefined
 }
 
-/** The distinct values reported at the highest reported ballot, with how many report each. */
-function tallyTop(reports: readonly Report[]): readonly { readonly valueHash: Uint8Array; readonly count: number }[] {
-  const accepted = reports.flatMap(({ promise }) => promise.value.accepted ?? [])
-  let top: Ballot | undefined
-  for (const { ballot } of accepted) if (compareBallots(ballot, top) > 0) top = ballot
-  const tally = new Map<string, { readonly valueHash: Uint8Array; count: number }>()
-  for (const { ballot, valueHash } of accepted) {
-    if (!equalBallots(ballot, top)) continue
-    const entry = tally.get(toHex(valueHash)) ?? { valueHash, count: 0 }
-    entry.count++
-    tally.set(toHex(valueHash), entry)
+/**
+ * The values that may have been, or may yet be, chosen below the ballot: all that is consistent with what was heard, with
+ * up to f of the reports being lies and the unheard having voted for anything. An honest server accepts a value only with
+ * a proof that no other was chosen below, so its report (y, v) rules out every other value below y; and had it voted for
+ * a chosen value, it would report that value still. Therefore a value v is chosen only if the honest reports of v that no
+ * honest report of another value lies above, the unheard and the liars together make a quorum. The signed Accept behind
+ * a report shows that the value was proposed, not that its proof was good; only the honesty of its acceptor shows that.
+ */
+function mayBeChosen(config: SlotConfig, reports: readonly Report[]): readonly Uint8Array[] {
+  const unheard = config.servers.length - reports.length
+  const accepted = reports.map(({ promise }) => promise.value.accepted)
+  const found = new Map<string, Uint8Array>()
+  for (const lies of subsets(reports.length, config.faultBound)) {
+    const honest = accepted.flatMap((report, i) => (report === undefined || lies.includes(i) ? [] : [report]))
+    for (const { valueHash } of honest) {
+      const others = highest(honest.filter((other) => !equalBytes(other.valueHash, valueHash)))
+      const upheld = honest.filter(
+        (report) => equalBytes(report.valueHash, valueHash) && compareBallots(report.ballot, others) >= 0
+      )
+      if (upheld.length + unheard + lies.length >= quorum(config)) found.set(toHex(valueHash), valueHash)
+    }
   }
-  return [...tally.values()]
+  return [...found.values()]
+}
+
+/** The distinct values reported at the highest reported ballot. */
+function atTop(reports: readonly Report[]): readonly Uint8Array[] {
+  const accepted = reports.flatMap(({ promise }) => promise.value.accepted ?? [])
+  const top = highest(accepted)
+  const values = accepted.filter(({ ballot }) => equalBallots(ballot, top)).map(({ valueHash }) => valueHash)
+  return values.filter((value, i) => !values.slice(0, i).some((earlier) => equalBytes(earlier, value)))
+}
+
+function highest(reports: readonly AcceptedReport[]): Ballot | undefined {
+  let top: Ballot | undefined
+  for (const { ballot } of reports) if (compareBallots(ballot, top) > 0) top = ballot
+  return top
+}
+
+/** Every set of up to `sizeMax` of the numbers below `count`. */
+function subsets(count: number, sizeMax: number): readonly (readonly number[])[] {
+  let last: readonly (readonly number[])[] = [[]]
+  const out = [...last]
+  for (let size = 1; size <= sizeMax; size++) {
+    last = last.flatMap((set) =>
+      Array.from({ length: count }, (_, i) => i)
+        .filter((i) => i > (set.at(-1) ?? -1))
+        .map((i) => [...set, i])
+    )
+    out.push(...last)
+  }
+  return out
 }

@@ -20,6 +20,7 @@ export interface ServerLimits {
   /** Envelopes of one Deliver or Fetched, and slots of one Decided, unless a single one is larger. */
   readonly pageBytesMax: number
   readonly decidedPerPageMax: number
+  /** Members that have ever sent something; Subscribed has room for so many heads. */
   readonly sendersPerDocumentMax: number
   readonly mailboxesPerDocumentMax: number
   readonly mailboxItemsMax: number
@@ -46,7 +47,7 @@ export const defaultLimits: ServerLimits = {
   tailBytesMax: 1024 * 1024,
   pageBytesMax: 256 * 1024,
   decidedPerPageMax: 64,
-  sendersPerDocumentMax: 8_192,
+  sendersPerDocumentMax: 4_000,
   mailboxesPerDocumentMax: 64,
   mailboxItemsMax: 4,
   welcomeWaitersPerDocumentMax: 256,

@@ -4,7 +4,7 @@ import type { HeddleError } from '../errors.js'
 import type { Body } from '../net/index.js'
 import { signedInput } from '../paxos/index.js'
 import type { Context, Storage } from '../plugin/index.js'
-import type { Signed } from '../wire/index.js'
+import { ERRORS, type Signed } from '../wire/index.js'
 import type { ServerLimits } from './limits.js'
 import type { Writer } from './writer.js'
 
@@ -71,6 +71,14 @@ export const done: Reply = reply({ $case: 'done', value: {} })
 /** Signs a statement of this server; the label is that of its type. */
 export function signStatement({ crypto, identity }: ServerParts, label: string, statement: Uint8Array): Signed {
   return { statement, signature: crypto.sign(identity.secretKey, signedInput(label, statement)) }
+}
+
+/** Codes above are local to a process. */
+const wireCodeMax = 99
+
+/** Whether it is this server that failed, and not the peer that asked wrongly. */
+export function isOwnFailure(error: HeddleError): boolean {
+  return error.code === 'INTERNAL' || ERRORS[error.code].code > wireCodeMax
 }
 
 /** Fields for a log of an error that a peer caused or met. */

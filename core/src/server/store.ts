@@ -151,7 +151,12 @@ export class DocumentStore {
     return 0n
   }
   /** Envelopes after a position up to another, as many as fit; at least one when there is one. */
-  async readLog(after: bigint, through: bigint, itemsMax: number, bytesMax: number): Promise<readonly StoredEnvelope[]> {
+  async readLog(
+    after: bigint,
+    through: bigint,
+    itemsMax: number,
+    bytesMax: number
+  ): Promise<readonly StoredEnvelope[]> {
     if (after >= through) return []
     const found: StoredEnvelope[] = []
     let bytes = 0
@@ -261,7 +266,11 @@ function decodeStored<T>(codec: Codec<T>, bytes: Uint8Array, what: string): T {
 }
 
 function corrupt(message: string, cause?: unknown): HeddleError {
-  return new HeddleError('STORAGE_CORRUPT', `${message}; restore a backup under a new identity, or replace the server`, {
-    cause
-  })
+  return new HeddleError(
+    'STORAGE_CORRUPT',
+    `${message}; restore a backup under a new identity, or replace the server`,
+    {
+      cause
+    }
+  )
 }

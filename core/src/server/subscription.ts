@@ -14,7 +14,6 @@ import type { StoredEnvelope } from './store.js'
 /** Votes are hints; of a slow reader's only the last are kept. */
 const votesMax = 16
 const deliverItemsMax = 4_096
-const headsMax = 4_000
 
 export interface SubscriptionInit {
   readonly document: Document
@@ -35,7 +34,7 @@ export class Subscription {
   #position: bigint
   #slot: bigint
   #votes: Signed[] = []
-  #changedHeads = new Set<string>()
+  readonly #changedHeads = new Set<string>()
   #mailboxes = false
   #receipt = false
   #greeted = false
@@ -116,11 +115,6 @@ export class Subscription {
   memberRemoved(): void {
     this.#removed = true
     this.wake()
-  }
-
-  /** Heads that did not fit into Subscribed. */
-  owe(members: Iterable<string>): void {
-    for (const member of members) this.headChanged(member)
   }
 
   /** Waits for the next `wake`, or not at all when there was one since the last look. */
@@ -212,9 +206,8 @@ export class Subscription {
       return true
     }
     this.#headsAtMs = clock.now()
-    const members = [...this.#changedHeads].slice(0, headsMax)
-    for (const member of members) this.#changedHeads.delete(member)
-    const heads = members.flatMap((member) => document.durable.senders.get(member)?.head ?? [])
+    const heads = [...this.#changedHeads].flatMap((member) => document.durable.senders.get(member)?.head ?? [])
+    this.#changedHeads.clear()
     const throughPosition = document.durable.position
     await this.#send({ $case: 'heads', value: { group: document.group, throughPosition, heads } })
     return true
@@ -228,7 +221,9 @@ export class Subscription {
     if (this.channel.end !== undefined || HeddleError.is(cause, 'TRANSPORT_CLOSED')) return
     const { log } = this.document.parts.context
     log('error', 'server.subscription-failed', { group: toHex(this.document.group), error: cause })
-    const error = HeddleError.is(cause) ? cause : new HeddleError('INTERNAL', 'reading for a subscriber failed', { cause })
+    const error = HeddleError.is(cause)
+      ? cause
+      : new HeddleError('INTERNAL', 'reading for a subscriber failed', { cause })
     await this.channel.close(error)
   }
 }

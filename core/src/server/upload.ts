@@ -7,13 +7,11 @@ import { HeddleError } from '../errors.js'
 import type { ServerChannel } from '../net/index.js'
 import type { Entry } from '../plugin/index.js'
 import { type ParsedEnvelope, parseEnvelope } from '../sync/index.js'
-import { EnvelopeKind, ERRORS, type SenderRecord, type Upload } from '../wire/index.js'
+import { EnvelopeKind, type SenderRecord, type Upload } from '../wire/index.js'
 import type { Document } from './document.js'
-import { errorFields, type Reply } from './parts.js'
+import { errorFields, isOwnFailure, type Reply } from './parts.js'
 import type { StoredEnvelope } from './store.js'
 
-/** Codes above are failures of this process, not of the envelope. */
-const wireCodeMax = 99
 /** Receipts has room for this many. */
 const sendersPerUploadMax = 64
 /** Signatures verified before other connections get a turn. */
@@ -81,7 +79,7 @@ class UploadStore {
       else parts.count('envelopeIgnored')
       outcome.receipted = true
     } catch (error) {
-      if (!HeddleError.is(error) || ERRORS[error.code].code > wireCodeMax) throw error
+      if (!HeddleError.is(error) || isOwnFailure(error)) throw error
       outcome.refusal = error
       parts.count('envelopeRefused')
       parts.context.log('debug', 'server.envelope-refused', errorFields(error))
@@ -129,7 +127,10 @@ class UploadStore {
     if (succession === 'old' && (await this.#isStored(envelope))) return false
     const key = this.#requireWriter(envelope)
     if (succession === 'gap')
-      throw document.problem('SEQUENCE_GAP', `envelope ${seq} came, but this server lacks those from ${this.#nextSeq(envelope)} on`)
+      throw document.problem(
+        'SEQUENCE_GAP',
+        `envelope ${seq} came, but this server lacks those from ${this.#nextSeq(envelope)} on`
+      )
     await this.#verify(envelope, key)
     if (succession === 'old' || succession === 'conflict') throw this.#conflict(envelope)
     this.#append(envelope)
@@ -142,7 +143,10 @@ class UploadStore {
     const { current } = document
     const epoch = document.epoch(header.epoch)
     if (epoch === undefined)
-      throw document.problem('STALE_EPOCH', `epoch ${header.epoch} is older than ${document.oldestEpoch}, the oldest retained`)
+      throw document.problem(
+        'STALE_EPOCH',
+        `epoch ${header.epoch} is older than ${document.oldestEpoch}, the oldest retained`
+      )
     if (!equalBytes(header.ctxTag, epoch.ctxTag))
       throw document.problem('FORK', `the envelope's sender holds another group context for epoch ${header.epoch}`)
     const then = epoch.memberById(header.member)

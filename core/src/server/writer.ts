@@ -24,7 +24,8 @@ export class Writer {
   readonly #fence: Entry
   readonly #queue: Write[] = []
   #queuedBytes = 0
-  #running: Promise<void> | undefined
+  #isRunning = false
+  #running: Promise<void> = Promise.resolve()
   #end: HeddleError | undefined
   #resolveFailed: (error: HeddleError) => void = () => {}
 
@@ -53,7 +54,7 @@ export class Writer {
       const bytes = (batch.put ?? []).reduce((sum, { key, value }) => sum + key.length + value.length, 0)
       this.#queue.push({ batch, bytes, onDurable, resolve, reject })
       this.#queuedBytes += bytes
-      this.#running ??= this.#run()
+      if (!this.#isRunning) this.#running = this.#run()
     })
   }
 
@@ -64,6 +65,7 @@ export class Writer {
   }
 
   async #run(): Promise<void> {
+    this.#isRunning = true
     let round: readonly Write[] = []
     try {
       for (round = this.#takeRound(); round.length > 0; round = this.#takeRound()) {
@@ -78,15 +80,18 @@ export class Writer {
     } catch (cause) {
       this.#fail(cause, round)
     } finally {
-      this.#running = undefined
+      this.#isRunning = false
     }
   }
 
   /**
-   * A batch deletes before it puts, so one that deletes can only be the first of its round: a later one would delete
-   * before what an earlier one puts.
+   * What goes together in one commit. Empty batches at the head have nothing left to wait for and are a round by
+   * themselves. A batch deletes before it puts, so one that deletes can only be the first of its round: a later one would
+   * delete before what an earlier one puts.
    */
   #takeRound(): readonly Write[] {
+    const first = this.#queue.findIndex(({ batch }) => !isEmpty(batch))
+    if (first !== 0) return this.#queue.splice(0, first < 0 ? this.#queue.length : first)
     let bytes = 0
     let puts = 0
     let count = 0
@@ -109,6 +114,8 @@ export class Writer {
 
 const deletes = (batch: Batch): boolean => (batch.del?.length ?? 0) + (batch.delRange?.length ?? 0) > 0
 
+const isEmpty = (batch: Batch): boolean => !deletes(batch) && (batch.put?.length ?? 0) === 0
+
 /** Undefined when there is nothing to store. */
 function merged(round: readonly Write[]): Batch | undefined {
   const put: Entry[] = []
@@ -130,5 +137,7 @@ function fatalError(cause: unknown): HeddleError {
       { cause }
     )
   if (HeddleError.is(cause)) return cause
-  return new HeddleError('STORAGE_UNAVAILABLE', 'storage failed; the server has stopped so as not to lose data', { cause })
+  return new HeddleError('STORAGE_UNAVAILABLE', 'storage failed; the server has stopped so as not to lose data', {
+    cause
+  })
 }

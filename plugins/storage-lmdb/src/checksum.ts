@@ -11,7 +11,7 @@ const CHECKSUM_BYTES = 4
 export function seal(key: Uint8Array, value: Uint8Array): Uint8Array {
   const stored = new Uint8Array(value.length + CHECKSUM_BYTES)
   stored.set(value)
-  new DataView(stored.buffer).setUint32(value.length, crc32(value, crc32(key)))
+  new DataView(stored.buffer).setUint32(value.length, checksumOf(key, value))
   return stored
 }
 
@@ -21,11 +21,17 @@ export function unseal(key: Uint8Array, stored: Uint8Array): Uint8Array {
   if (length >= 0) {
     const value = new Uint8Array(stored.buffer, stored.byteOffset, length)
     const checksum = new DataView(stored.buffer, stored.byteOffset, stored.byteLength).getUint32(length)
-    if (checksum === crc32(value, crc32(key))) return value.slice()
+    if (checksum === checksumOf(key, value)) return value.slice()
   }
   throw new HeddleError(
     'STORAGE_CORRUPT',
     `a stored value of ${stored.byteLength} bytes fails its checksum: the disk or another program changed it; ` +
       'restore the folder from a backup, or replace this server or device'
   )
+}
+
+function checksumOf(key: Uint8Array, value: Uint8Array): number {
+  const ofKey = crc32(key)
+  // zlib answers nothing with 0 or with what it began with, depending on where the nothing lies.
+  return value.length === 0 ? ofKey : crc32(value, ofKey)
 }

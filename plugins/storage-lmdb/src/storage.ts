@@ -239,8 +239,10 @@ export class LmdbStorage implements Storage {
   #page({ gte, lt }: KeyRange, reverse: boolean, entriesMax: number): Entry[] {
     const page: Entry[] = []
     let bytes = 0
-    for (const { key, value } of this.#database.getRange({ start: startOf(reverse ? lt : gte), reverse })) {
-      // LMDB is told where to begin only: bounds may be longer than its keys.
+    // LMDB is told where to begin only: bounds may be longer than its keys. Without `end` the library leaves out the
+    // first key of all, a single zero byte, when it goes down.
+    const cursor = reverse ? { start: startOf(lt), end: new Uint8Array(0), reverse } : { start: startOf(gte) }
+    for (const { key, value } of this.#database.getRange(cursor)) {
       if (reverse ? compareBytes(key, gte) < 0 : compareBytes(key, lt) >= 0) break
       if (reverse ? compareBytes(key, lt) >= 0 : compareBytes(key, gte) < 0) continue
       if (page.length >= entriesMax) break

@@ -50,7 +50,8 @@ export interface SecretTreeChanges {
 export class SecretTree {
   readonly #crypto: CryptoProvider
   readonly #suite: CipherSuite
-  readonly #leaves: number
+  /** Leaves of the full tree, blanks included. */
+  readonly leaves: number
   readonly #nodes: Map<number, Uint8Array>
   readonly #ratchets: Map<number, Ratchet>
   readonly #dirty = { nodes: new Set<number>(), leaves: new Set<number>(), skipped: new Map<number, Set<number>>() }
@@ -63,7 +64,7 @@ export class SecretTree {
     crypto: CryptoProvider,
     suite: CipherSuite
   ) {
-    this.#leaves = leaves
+    this.leaves = leaves
     this.#nodes = nodes
     this.#ratchets = ratchets
     this.#crypto = crypto
@@ -168,13 +169,13 @@ export class SecretTree {
   #ratchetOf(leaf: number): { readonly ratchet: Ratchet; admit(): void } {
     const known = this.#ratchets.get(leaf)
     if (known !== undefined) return { ratchet: known, admit: () => {} }
-    if (!Number.isSafeInteger(leaf) || leaf < 0 || leaf >= this.#leaves) throw undecryptable(`there is no leaf ${leaf}`)
+    if (!Number.isSafeInteger(leaf) || leaf < 0 || leaf >= this.leaves) throw undecryptable(`there is no leaf ${leaf}`)
     const way: number[] = []
     let at = toNodeIndex(2 * leaf)
     while (!this.#nodes.has(at)) {
-      if (at === root(this.#leaves)) throw undecryptable(`the secret of leaf ${leaf} is gone`)
+      if (at === root(this.leaves)) throw undecryptable(`the secret of leaf ${leaf} is gone`)
       way.unshift(at)
-      at = parent(at, this.#leaves)
+      at = parent(at, this.leaves)
     }
     const top = at
     let secret = this.#nodeSecret(top)

@@ -2,7 +2,7 @@
  * The omniscient observer of a simulated world: sees every statement that leaves an honest server and every decision
  * that a device takes, and throws at the first broken promise. Test-only.
  */
-import { compareBytes, equalBytes, toHex } from '../../bytes.js'
+import { equalBytes, toHex } from '../../bytes.js'
 import { Accept, Promise as PromiseCodec, Vote } from '../../wire/index.js'
 import { ballotKey, compareBallots } from '../ballot.js'
 import { type Evidence, quorum, type PromiseStatement, type SlotConfig } from '../index.js'
@@ -66,13 +66,20 @@ export class Oracle {
     this.#agree(slot, toHex(valueHash))
   }
 
-  /** Evidence must never name the honest. */
-  accused(evidence: Evidence, isHonestLeaf: (leaf: number) => boolean): void {
-    if (evidence.kind === 'accepts') {
-      const [first, second] = [Accept.decode(evidence.first.statement), Accept.decode(evidence.second.statement)]
-      if (compareBytes(first.valueHash, second.valueHash) === 0) throw new Violation('evidence proves nothing')
-      if (isHonestLeaf(evidence.leaf)) throw new Violation(`evidence names the honest leaf ${evidence.leaf}`)
-    } else throw new Violation(`evidence names the server ${name(evidence.server)}`)
+  /** Evidence must prove something, and never name the honest. */
+  accused(
+    evidence: Evidence,
+    isHonestLeaf: (leaf: number) => boolean,
+    isHonestServer: (server: Uint8Array) => boolean
+  ): void {
+    if (evidence.kind !== 'accepts') {
+      if (isHonestServer(evidence.server)) throw new Violation(`evidence names the server ${name(evidence.server)}`)
+      return
+    }
+    const [first, second] = [Accept.decode(evidence.first.statement), Accept.decode(evidence.second.statement)]
+    if (compareBallots(first.ballot, second.ballot) !== 0 || equalBytes(first.valueHash, second.valueHash))
+      throw new Violation('evidence proves nothing')
+    if (isHonestLeaf(evidence.leaf)) throw new Violation(`evidence names the honest leaf ${evidence.leaf}`)
   }
 
   #agree(slot: bigint, hash: string): void {

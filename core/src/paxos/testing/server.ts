@@ -1,6 +1,12 @@
 /** A simulated server: an acceptor behind a queue, a disk that forgets what was not synced, and subscribers. Test-only. */
-import type { AcceptorRecord, AcceptRequest, DecidedSlot, PrepareRequest, Signed } from '../../wire/index.js'
-import { SIGNATURE_LABELS } from '../../wire/index.js'
+import {
+  type AcceptorRecord,
+  type AcceptRequest,
+  type DecidedSlot,
+  type PrepareRequest,
+  SIGNATURE_LABELS,
+  type Signed
+} from '../../wire/index.js'
 import {
   Acceptor,
   type AcceptorOutcome,
@@ -31,6 +37,7 @@ export class Server {
   #disk: Disk = { record: undefined, values: new Map(), decided: [] }
   /** What is written but not yet durable is lost in a crash; writes become durable in order. */
   #written: Disk = this.#disk
+  #durableAtMs = 0
   #acceptor: Acceptor
   #queue: ((done: () => void) => void)[] = []
   #busy = false
@@ -52,6 +59,7 @@ export class Server {
     this.#queue = []
     this.#busy = false
     this.#written = this.#disk
+    this.#durableAtMs = 0
     this.#world.note(`${this.name} crashes`)
   }
 
@@ -87,30 +95,27 @@ export class Server {
   #verified<T>(from: Proposing, inspected: ToVerify<T> | Refusal, step: (item: T) => AcceptorOutcome): void {
     if (inspected.kind !== 'verify') return this.#refuse(from, inspected)
     if (!inspected.checks.every((check) => this.#world.notary.verify(check))) return
-    this.#later(this.#world.random() * 3, () =>
-      this.#enqueue((done) => this.#step(from, step(inspected.item), done))
-    )
+    this.#later(this.#world.random() * 3, () => this.#enqueue((done) => this.#step(from, step(inspected.item), done)))
   }
 
   #step(from: Proposing, outcome: AcceptorOutcome, done: () => void): void {
-    const { hasty, eager } = this.#world.scenario.shell
-    if (outcome.evidence !== undefined) this.#world.oracle.accused(outcome.evidence, this.#world.isHonestLeaf)
+    if (outcome.evidence !== undefined) this.#world.accuse(outcome.evidence)
     if (outcome.record === undefined) {
       this.#reply(from, outcome)
       return done()
     }
+    const { hasty, eager } = this.#world.scenario.shell
     const { kind } = outcome.reply
     const early = (kind === 'promise' || kind === 'vote') && hasty.includes(kind)
     const values = new Map(this.#written.values)
     if (outcome.value !== undefined) values.set(toHex(valueHash(outcome.value)), outcome.value.slice())
-    const finish = (): void => {
-      this.#acceptor = outcome.acceptor
-      if (!early) this.#reply(from, outcome)
-      if (!eager) done()
-    }
     if (early) this.#reply(from, outcome)
     if (eager) this.#acceptor = outcome.acceptor
-    this.#write({ ...this.#written, record: outcome.record, values }, finish)
+    this.#write({ ...this.#written, record: outcome.record, values }, () => {
+      if (!eager) this.#acceptor = outcome.acceptor
+      if (!early) this.#reply(from, outcome)
+      if (!eager) done()
+    })
     if (eager) done()
   }
 
@@ -167,8 +172,10 @@ export class Server {
   }
 
   #write(disk: Disk, then: () => void): void {
+    const { timeline, scenario, random } = this.#world
     this.#written = disk
-    this.#later(this.#world.scenario.fsyncMs * (0.5 + this.#world.random()), () => {
+    this.#durableAtMs = Math.max(this.#durableAtMs, timeline.nowMs + scenario.fsyncMs * (0.5 + random()))
+    this.#later(this.#durableAtMs - timeline.nowMs, () => {
       this.#disk = disk
       then()
     })

@@ -5,8 +5,7 @@
  */
 import { sha256 } from '@noble/hashes/sha2.js'
 import { concatBytes, utf8 } from '../../bytes.js'
-import type { DecidedSlot } from '../../wire/index.js'
-import { type SlotConfig, valueHash } from '../index.js'
+import { type Evidence, type SlotConfig, valueHash } from '../index.js'
 import { honest, type Shell } from './behaviour.js'
 import { Device } from './device.js'
 import { Intruder, LyingServer } from './intruder.js'
@@ -142,6 +141,16 @@ export class World {
     return this.config(config.slot + 1n, sha256(concatBytes(config.ctx, valueHash(value))), members)
   }
 
+  /** Evidence was found by somebody honest: it must not name anybody honest. */
+  accuse(evidence: Evidence): void {
+    const { devices, liars } = this.scenario
+    this.oracle.accused(
+      evidence,
+      (leaf) => leaf < devices,
+      (server) => indexOfServer(server) >= liars
+    )
+  }
+
   /** Partitions and heals, crashes and restarts, until the world is healed. */
   fault(): void {
     if (this.healed) {
@@ -175,10 +184,8 @@ export function simulate(seed: number, scenario: Scenario): RunResult {
   })
   try {
     populate(world)
-    while (world.devices.some((device) => !device.content) || !world.healed) {
+    while (world.devices.some((device) => !device.content))
       if (!world.timeline.step(scenario.deadlineMs)) return result(`not live: ${unfinished(world)}`)
-      if (!world.healed && world.devices.every((device) => device.content)) break
-    }
     return result()
   } catch (error) {
     if (error instanceof Violation) return result(error.message)
@@ -198,8 +205,7 @@ export function firstViolation(scenario: Scenario, seeds: number, from = 1): str
 function populate(world: World): void {
   const { servers, liars, devices, intruder } = world.scenario
   // One server more than the document has: the spare that replacements bring in.
-  for (let i = 0; i <= servers; i++)
-    world.servers.push(i < liars ? new LyingServer(world, i) : new Server(world, i))
+  for (let i = 0; i <= servers; i++) world.servers.push(i < liars ? new LyingServer(world, i) : new Server(world, i))
   for (let leaf = 0; leaf < devices; leaf++) world.devices.push(new Device(world, leaf))
   if (intruder) world.intruder = new Intruder(world, devices)
   world.timeline.after(world.random() * 300, () => world.fault())
@@ -228,5 +234,3 @@ export function parseValue(value: Uint8Array): {
   if (slot === undefined || author === undefined || members === undefined) throw new Error('not a value of this world')
   return { slot: BigInt(slot), author, members: members.split(',').map(Number) }
 }
-
-export type DecidedHistory = readonly DecidedSlot[]

@@ -67,8 +67,7 @@ export class Timeline {
   }
 }
 
-const before = (a: Scheduled, b: Scheduled): boolean =>
-  a.atMs < b.atMs || (a.atMs === b.atMs && a.order < b.order)
+const before = (a: Scheduled, b: Scheduled): boolean => a.atMs < b.atMs || (a.atMs === b.atMs && a.order < b.order)
 
 function at(heap: readonly Scheduled[], index: number): Scheduled {
   const item = heap[index]

@@ -47,9 +47,7 @@ export async function authenticateToServer(socket: Socket, handshake: ClientHand
     serverName
   }
   socket.send(encodeClientHello(client))
-  const server = decodeServerHello(
-    await receive(socket, handshake.signal, (end) => whyRefused(serverName, end))
-  )
+  const server = decodeServerHello(await receive(socket, handshake.signal, (end) => whyRefused(serverName, end)))
   await checkServer(handshake, client, server)
   socket.send(encodeClientProof(await signer.sign(signedBytes(crypto, 'client', { client, server }))))
   return { peer: server.key, settings: server.settings }
@@ -68,7 +66,7 @@ async function checkServer(handshake: ClientHandshake, client: ClientHello, serv
 
 function whyRefused(serverName: string, end: SocketEnd): HeddleError {
   const cause = closeError(end)
-  if (HeddleError.is(cause, 'UNAUTHENTICATED')) return cause
+  if (cause?.code === 'UNAUTHENTICATED') return cause
   const why = cause?.message ?? 'it closed the connection during the handshake'
   return new HeddleError('TRANSPORT_UNREACHABLE', `${serverName} took no connection: ${why}`, {
     cause: cause ?? end.cause,

@@ -161,9 +161,13 @@ export class MuxStream implements FrameStream, Source {
     const frameBytes = this.#partBytes + bytes.length
     if (frameBytes > this.#init.receiveFrameBytesMax) {
       const limit = this.#init.receiveFrameBytesMax
-      throw new HeddleError('FRAME_TOO_LARGE', `the peer sent a frame on ${this.#init.name} of more than ${limit} bytes`, {
-        info: { frameBytesMax: limit }
-      })
+      throw new HeddleError(
+        'FRAME_TOO_LARGE',
+        `the peer sent a frame on ${this.#init.name} of more than ${limit} bytes`,
+        {
+          info: { frameBytesMax: limit }
+        }
+      )
     }
     this.#receiveCredit -= cost
     // This side gave the stream up and the peer does not know yet.

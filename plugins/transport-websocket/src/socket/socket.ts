@@ -154,6 +154,9 @@ export function closeError(end: SocketEnd): HeddleError | undefined {
     case CLOSE.busy:
       return new HeddleError('OVERLOADED', `the peer has no room for the connection: ${said}`, { info })
     default:
-      return new HeddleError('TRANSPORT_CLOSED', `the peer closed the WebSocket with ${said}`, { info, cause: end.cause })
+      return new HeddleError('TRANSPORT_CLOSED', `the peer closed the WebSocket with ${said}`, {
+        info,
+        cause: end.cause
+      })
   }
 }

@@ -1,0 +1,45 @@
+/** `heddle doc invite`: makes an invite link and, with --wait, stays until somebody has followed it. */
+import { Command, Option } from 'commander'
+import { parseDuration } from '../duration.js'
+import type { RoleName } from '@heddle/core'
+import { type DeviceOptions, eventually, type Surroundings, withDeviceOptions, withDocument } from '../session.js'
+
+interface Options extends DeviceOptions {
+  readonly role: RoleName
+  readonly expires: string
+  readonly wait?: true
+}
+
+export function inviteCommand(surroundings: Surroundings): Command {
+  const command = new Command('invite')
+    .description('make a link with which one device can join, once')
+    .argument('<doc>', 'id of the document, or its beginning')
+    .addOption(new Option('--role <role>', 'what the new member may do').choices(['admin', 'editor', 'reader']).default('editor'))
+    .option('--expires <duration>', 'how long it can be followed: 90s, 30m, 1h, 7d', '1d')
+    .option('--wait', 'stay online until it has been followed or has expired')
+    .action(async (doc: string, options: Options) => {
+      const expiresInMs = parseDuration(options.expires)
+      await withDocument(doc, options, async (document) => {
+        const { terminal, signal } = surroundings
+        const known = new Set(document.members().map(({ id }) => id))
+        const link = await document.invite({ role: options.role, expiresInMs })
+        if (options.json) terminal.json({ document: document.id, link, role: options.role, expiresInMs })
+        else terminal.line(link)
+        if (!options.wait) {
+          if (!options.json) {
+            terminal.note(
+              `It is good for one device within ${options.expires}. This device has to be online when it is followed: keep "heddle doc edit", "heddle doc show --follow" or "heddle doc invite --wait" running.`
+            )
+          }
+          return
+        }
+        if (!options.json) terminal.note(`Waiting for somebody to follow it, for ${options.expires} at most. Ctrl-C ends the waiting.`)
+        const added = () => document.members().find(({ id }) => !known.has(id))
+        await eventually(document, () => added() !== undefined, signal, expiresInMs)
+        const member = added()
+        if (options.json) terminal.json({ document: document.id, joined: member?.id ?? null })
+        else terminal.note(member === undefined ? 'Nobody followed it in time.' : `Member ${member.id} joined as ${member.role}.`)
+      })
+    })
+  return withDeviceOptions(command)
+}

@@ -1,0 +1,44 @@
+/** `heddle doc status`: connection, epoch, role, and how far the edits of this device have got. */
+import { Command } from 'commander'
+import { type DeviceOptions, refresh, type Surroundings, withDeviceOptions, withDocument } from '../session.js'
+import type { Paint } from '../terminal.js'
+
+export function statusCommand(surroundings: Surroundings): Command {
+  const command = new Command('status')
+    .description('print connection, role, epoch, and how safe the edits of this device are')
+    .argument('<doc>', 'id of the document, or its beginning')
+    .action(async (doc: string, options: DeviceOptions) => {
+      await withDocument(doc, options, async (document) => {
+        const { terminal, signal } = surroundings
+        await refresh(document, signal)
+        const status = document.status()
+        if (options.json) return terminal.json({ document: document.id, member: document.memberId, ...status })
+        const { paint } = terminal
+        terminal.line(`document    ${document.id}`)
+        terminal.line(`member      ${document.memberId} (${status.role})`)
+        terminal.line(`epoch       ${status.epoch}, ${document.members().length} members`)
+        terminal.line(`connection  ${connection(status.connection, paint)}`)
+        for (const { address, state, lastError } of status.servers) {
+          terminal.line(`  ${address} ${state}${lastError === undefined ? '' : `: ${lastError.message}`}`)
+        }
+        terminal.line(`own edits   ${status.unsent} unsent, ${status.unsafe} messages not yet safe, ${status.sent} sent in all`)
+        terminal.line(`received    ${status.applied} messages applied since it was opened, ${status.waiting} waiting`)
+        const blocked = status.blocked ? '; too few servers answer to decide them' : ''
+        terminal.line(`changes     ${status.pendingChanges} of the group pending${blocked}`)
+      })
+    })
+  return withDeviceOptions(command)
+}
+
+function connection(state: 'online' | 'degraded' | 'offline' | 'removed', paint: Paint): string {
+  switch (state) {
+    case 'online':
+      return paint.green('online')
+    case 'degraded':
+      return paint.yellow('degraded: too few servers answer')
+    case 'offline':
+      return paint.yellow('offline: edits are kept here until a server answers')
+    case 'removed':
+      return paint.red('removed: this device is no member any more')
+  }
+}

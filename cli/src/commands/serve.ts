@@ -1,0 +1,80 @@
+/** `heddle serve`: runs a server until it is told to stop. */
+import { HeddleError, type Log } from '@heddle/core'
+import { Command } from 'commander'
+import { importerFor, loadConfig } from '../config-file.js'
+import { defaultListen, serve } from '../server.js'
+import type { Surroundings } from '../session.js'
+import type { Terminal } from '../terminal.js'
+
+interface Options {
+  readonly config?: string
+  readonly listen?: readonly string[]
+  readonly data: string
+  readonly json?: true
+}
+
+export function serveCommand(surroundings: Surroundings): Command {
+  return new Command('serve')
+    .description('run a server: it orders changes of groups and keeps messages it cannot read')
+    .option('--config <file>', 'heddle.config.ts, .js, .mjs or .json; default: the one in this folder, if any')
+    .option('--listen <url...>', `addresses to listen on (default: "${defaultListen}"); port 0 picks a free one`)
+    .option('--data <dir>', 'folder of this server, its secret key included', '.heddle/server')
+    .option('--json', 'print one JSON object a line')
+    .addHelpText(
+      'after',
+      `
+Prints a ticket for each address, ws://host:port/#<server id>: that is what devices name the
+server by. A server that moves keeps its id with its folder. Ctrl-C or SIGTERM stops it in order.
+
+Examples:
+  $ heddle serve
+  $ heddle serve --listen ws://0.0.0.0:8440 --data /var/lib/heddle`
+    )
+    .action(async (options: Options) => {
+      const { terminal, signal } = surroundings
+      const { config, file } = await loadConfig(options.config, process.cwd())
+      const listen = options.listen ?? config.listen ?? [defaultListen]
+      for (const address of listen) checkAddress(address)
+      const { storage, transports, limits } = config
+      const serving = await serve({
+        path: options.data,
+        listen,
+        ...(storage !== undefined && { storage }),
+        ...(transports !== undefined && { transports }),
+        ...(limits !== undefined && { limits }),
+        ...(file !== undefined && { base: file }),
+        importModule: importerFor(file),
+        log: logTo(terminal)
+      })
+      try {
+        if (options.json) terminal.json({ tickets: serving.tickets })
+        else {
+          for (const ticket of serving.tickets) terminal.line(ticket)
+          terminal.note('Serving. Ctrl-C stops it.')
+        }
+        const failure = await Promise.race([serving.server.failed, aborted(signal)])
+        if (failure !== undefined) throw failure
+      } finally {
+        await serving[Symbol.asyncDispose]()
+      }
+    })
+}
+
+function checkAddress(address: string): void {
+  if (URL.canParse(address) && address.includes('://')) return
+  throw new HeddleError('CONFIG_INVALID', `"${address}" is no address to listen on; write it like ${defaultListen}`)
+}
+
+async function aborted(signal: AbortSignal): Promise<undefined> {
+  if (signal.aborted) return
+  await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
+}
+
+/** Warnings and errors of the server, one line each, for whoever runs it. */
+function logTo(terminal: Terminal): Log {
+  return (level, event, fields = {}) => {
+    if (level !== 'warn' && level !== 'error') return
+    const details = Object.entries(fields).map(([name, value]) => `${name}=${value instanceof Error ? value.message : String(value)}`)
+    terminal.note([new Date().toISOString(), level, event, ...details].join(' '))
+  }
+}

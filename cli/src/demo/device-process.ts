@@ -1,0 +1,352 @@
+/**
+ * A person's device in the demo, as a process of its own: an ordinary device on LMDB and WebSocket, with a gate in front
+ * of the network. The orchestrator (`story.ts`) says what it does and asks what it holds; `DeviceCalls` is all it can say.
+ */
+import { readFile } from 'node:fs/promises'
+import {
+  type Device,
+  type Document,
+  type DocumentEvent,
+  disposeAll,
+  HeddleError,
+  openDevice,
+  type RoleName,
+  startPlugins,
+  systemContext
+} from '@heddle/core'
+import { yjs } from '@heddle/crdt-yjs'
+import { lmdbStorage } from '@heddle/storage-lmdb'
+import { websocket } from '@heddle/transport-websocket'
+import * as Y from 'yjs'
+import type { ArrivalMark, Content, Marks } from './evidence.js'
+import { GatedTransport } from './gate.js'
+import { reportProgress, serveCalls } from './ipc.js'
+import { Desk, layOut, textName, type Writer } from './layout.js'
+import { contentOf, Ledger, preciseNow } from './ledger.js'
+import { interleave, type Step, type Typed, typeFast, typePaced } from './plan.js'
+import { notAMember, sniff } from './sniff.js'
+import { readTrace } from './trace.js'
+import { tinker, typeText } from './typist.js'
+
+/** What a writer types: a text with a seed, or a recorded history; and what goes into the shared passage. */
+export interface PlanSource {
+  readonly writer: Writer
+  readonly seed: number
+  /** File of the text that is typed, or of the history that is replayed. */
+  readonly text: string | undefined
+  readonly trace: string | undefined
+  readonly sharedEdits: number
+  /** Only so much of the text, cut between words. */
+  readonly charactersMax: number
+}
+
+export interface PlanSummary {
+  readonly steps: number
+  /** What the writer's section is in the end. */
+  readonly outcome: string
+  /** For a concurrent history: see `Trace.mergedAsRecorded`. */
+  readonly mergedAsRecorded: boolean
+}
+
+export interface TypedPart extends Typed {
+  readonly startedMs: number
+  readonly endedMs: number
+}
+
+/** Everything a device can testify. */
+export interface Testimony {
+  readonly text: string
+  readonly content: Content
+  readonly marks: Marks
+  readonly arrivals: readonly ArrivalMark[]
+  readonly messages: number
+  readonly sealedBytes: number
+  readonly problems: readonly string[]
+}
+
+/** What came over the wire since the device was opened, counted by `sniff.ts`. */
+export interface SeenOnWire {
+  readonly subscribes: number
+  readonly subscribed: number
+  readonly delivers: number
+  readonly refusals: number
+}
+
+export interface DeviceState {
+  readonly epoch: number
+  readonly role: RoleName | 'removed'
+  readonly connection: string
+  readonly connectedServers: number
+  readonly waiting: number
+}
+
+interface Session {
+  readonly device: Device
+  readonly gate: GatedTransport
+  readonly opened: readonly AsyncDisposable[]
+  document: Document<Y.Doc> | undefined
+  ledger: Ledger | undefined
+  steps: readonly Step[]
+  desk: Desk | undefined
+}
+
+/** Edits of the fast part between two looks at whether the device has stored what it was given. */
+const strideEdits = 256
+
+const stop = new AbortController()
+const nothingSeen: SeenOnWire = { subscribes: 0, subscribed: 0, delivers: 0, refusals: 0 }
+const wire = { ...nothingSeen }
+const problems: string[] = []
+let session: Session | undefined
+
+const calls = {
+  /** `onlyServers`: addresses the device can reach; without it, all. */
+  async open({ path, onlyServers }: { path: string; onlyServers?: readonly string[] }): Promise<{ deviceId: string }> {
+    const context = systemContext({ signal: stop.signal })
+    const plugins = await startPlugins(
+      { crdts: [yjs()], storage: lmdbStorage({ path }), transports: [websocket()] },
+      context
+    )
+    const [transport] = plugins.transports
+    if (transport === undefined) throw new HeddleError('INTERNAL', 'the device has no transport')
+    const gate = new GatedTransport(transport.instance, countFrame)
+    if (onlyServers !== undefined) await gate.closeGate(onlyServers)
+    const crdts = [...plugins.crdts.values()].map(({ instance }) => instance)
+    const device = await openDevice({ storage: plugins.storage.instance, transports: [gate], crdts, context })
+    const opened = [plugins, device]
+    Object.assign(wire, nothingSeen)
+    session = { device, gate, opened, document: undefined, ledger: undefined, steps: [], desk: undefined }
+    return { deviceId: device.id }
+  },
+
+  /** Creates the document with headings and the shared passage. */
+  async create({ servers, sharedFile }: { servers: readonly string[]; sharedFile: string }): Promise<{ document: string }> {
+    const shared = await readFile(sharedFile, 'utf8')
+    const document = attach(await current().device.create({ servers }, stop.signal))
+    layOut(document.native.getText(textName), shared.trimEnd())
+    return { document: document.id }
+  },
+
+  async join({ link }: { link: string }): Promise<{ document: string; member: string }> {
+    const document = attach(await current().device.join(link, stop.signal))
+    return { document: document.id, member: document.memberId }
+  },
+
+  async reopen({ document: id }: { document: string }): Promise<void> {
+    attach(await current().device.open(id))
+  },
+
+  async invite({ role }: { role: RoleName }): Promise<string> {
+    return await document().invite({ role, expiresInMs: 60_000 })
+  },
+
+  /** Decides what will be typed. */
+  async plan({ writer, seed, text, trace, sharedEdits, charactersMax }: PlanSource): Promise<PlanSummary> {
+    const opened = current()
+    const content = text === undefined ? '' : beginningOf((await readFile(text, 'utf8')).trimEnd(), charactersMax)
+    const history = trace === undefined ? undefined : await readTrace(trace)
+    const start = history?.startContent ?? ''
+    const pasted = start === '' ? [] : [{ at: 0, remove: 0, insert: start, pauseMs: 0 }]
+    const own = history === undefined ? typeText(content, seed) : [...pasted, ...history.edits]
+    opened.steps = interleave(own, tinker(content, seed + 1000, sharedEdits))
+    opened.desk = new Desk(document().native, writer)
+    return {
+      steps: opened.steps.length,
+      outcome: history?.endContent ?? content,
+      mergedAsRecorded: history?.mergedAsRecorded ?? true
+    }
+  },
+
+  /** Makes the steps from `from` to `to` of the plan, at a pace or as fast as the device takes them in. */
+  async type({ from, to, perSecond }: { from: number; to: number; perSecond?: number }): Promise<TypedPart> {
+    const { steps, desk } = current()
+    if (desk === undefined) throw new HeddleError('INTERNAL', 'there is no plan to type')
+    let made = 0
+    const make = (step: Step): boolean => {
+      if (++made % 100 === 0) reportProgress(`typed ${made} of ${to - from}, ${stateText()}`, made)
+      if (step.kind === 'shared') return desk.editShared(step.edit)
+      desk.edit(step.edit)
+      return true
+    }
+    const part = steps.slice(from, to)
+    const startedMs = preciseNow()
+    const stored = () => document().settled('stored', stop.signal)
+    const typed =
+      perSecond === undefined
+        ? await typeFast(part, make, strideEdits, stored, stop.signal)
+        : await typePaced(part, make, perSecond, stop.signal)
+    reportProgress(`typed all ${made}, ${stateText()}`, made)
+    return { ...typed, startedMs, endedMs: preciseNow() }
+  },
+
+  /** Adds a line to the notes at the end. */
+  async note({ line }: { line: string }): Promise<void> {
+    const { desk } = current()
+    if (desk === undefined) throw new HeddleError('INTERNAL', 'there is no plan, so no place to write')
+    desk.note(line)
+  },
+
+  async rotate(_: Nothing): Promise<void> {
+    await document().rotate(stop.signal)
+  },
+
+  async remove({ member }: { member: string }): Promise<void> {
+    await document().remove(member, stop.signal)
+  },
+
+  /** Cuts the network off; resolves when the document says so too. */
+  async goOffline(_: Nothing): Promise<void> {
+    await current().gate.closeGate()
+    await until(() => document().status().connection === 'offline')
+  },
+
+  async settled({ level }: { level: 'stored' | 'sent' | 'safe' }): Promise<void> {
+    await document().settled(level, stop.signal)
+  },
+
+  /** How far the document contains what each Yjs client wrote. */
+  async clocks(_: Nothing): Promise<ReadonlyMap<number, number>> {
+    return clocksOf(document())
+  },
+
+  /** Resolves when the document contains everything below these clocks. */
+  async awaitContent({ clocks }: { clocks: ReadonlyMap<number, number> }): Promise<{ atMs: number }> {
+    await until(() => {
+      const reached = clocksOf(document())
+      return [...clocks].every(([client, clock]) => (reached.get(client) ?? 0) >= clock)
+    })
+    return { atMs: preciseNow() }
+  },
+
+  /** Resolves when so many servers are connected. */
+  async awaitServers({ count }: { count: number }): Promise<void> {
+    await until(() => connectedServers(document()) >= count)
+  },
+
+  async awaitEpoch({ epoch }: { epoch: number }): Promise<void> {
+    await until(() => document().status().epoch >= BigInt(epoch))
+  },
+
+  async awaitRemoved(_: Nothing): Promise<void> {
+    await until(() => document().status().role === 'removed')
+  },
+
+  /** Resolves when a server has said that this device is no member. */
+  async awaitRefusal(_: Nothing): Promise<void> {
+    await until(() => wire.refusals > 0)
+  },
+
+  async state(_: Nothing): Promise<DeviceState> {
+    const { epoch, role, connection, waiting } = document().status()
+    return { epoch: Number(epoch), role, connection, connectedServers: connectedServers(document()), waiting }
+  },
+
+  async members(_: Nothing): Promise<readonly string[]> {
+    return document()
+      .members()
+      .map(({ id }) => id)
+  },
+
+  async testify(_: Nothing): Promise<Testimony> {
+    const { ledger } = current()
+    const { native } = document()
+    return {
+      text: native.getText(textName).toString(),
+      content: contentOf(native),
+      marks: ledger?.marks() ?? { inserts: [], deletes: [] },
+      arrivals: ledger?.arrivals() ?? [],
+      messages: document().status().sent,
+      sealedBytes: sealedBytesOf(document()),
+      problems
+    }
+  },
+
+  async seenOnWire(_: Nothing): Promise<SeenOnWire> {
+    return { ...wire }
+  },
+
+  /** Closes the device in order; the process ends when the orchestrator lets go of it. */
+  async close(_: Nothing): Promise<void> {
+    const { opened, ledger } = current()
+    ledger?.[Symbol.dispose]()
+    await disposeAll(opened)
+    session = undefined
+  }
+}
+
+type Nothing = Readonly<Record<never, never>>
+export type DeviceCalls = typeof calls
+
+serveCalls(calls)
+
+function current(): Session {
+  if (session === undefined) throw new HeddleError('INTERNAL', 'the device is not open')
+  return session
+}
+
+function document(): Document<Y.Doc> {
+  const { document: open } = current()
+  if (open === undefined) throw new HeddleError('INTERNAL', 'the device has no document open')
+  return open
+}
+
+function attach(opened: Document): Document<Y.Doc> {
+  const typed = opened as Document<Y.Doc>
+  const open = current()
+  open.document = typed
+  open.ledger = new Ledger(typed.native)
+  typed.subscribe((event: DocumentEvent) => {
+    if (event.type === 'problem' && problems.length < 20) problems.push(`${event.error.code}: ${event.error.message}`)
+    reportProgress(stateText())
+  })
+  return typed
+}
+
+/** Resolves when the condition holds; looks again at every event and every change of the text. */
+async function until(condition: () => boolean): Promise<void> {
+  const open = document()
+  if (condition()) return
+  await new Promise<void>((resolve) => {
+    const check = () => {
+      if (!condition()) return
+      subscription[Symbol.dispose]()
+      open.native.off('afterTransaction', check)
+      resolve()
+    }
+    const subscription = open.subscribe(check)
+    open.native.on('afterTransaction', check)
+  })
+}
+
+function connectedServers(open: Document): number {
+  return open.status().servers.filter(({ state }) => state === 'connected').length
+}
+
+const clocksOf = ({ native }: Document<Y.Doc>): Map<number, number> =>
+  Y.decodeStateVector(Y.encodeStateVector(native))
+
+function beginningOf(text: string, charactersMax: number): string {
+  if (text.length <= charactersMax) return text
+  return text.slice(0, Math.max(0, text.lastIndexOf(' ', charactersMax)))
+}
+
+/** Envelope bytes sealed since the document was opened, where the core counts them. */
+function sealedBytesOf(open: Document): number {
+  const { sealedBytes } = open as { readonly sealedBytes?: unknown }
+  if (typeof sealedBytes === 'number') return sealedBytes
+  throw new HeddleError('INTERNAL', 'this core does not count the bytes it seals')
+}
+
+function stateText(): string {
+  if (session?.document === undefined) return 'no document open'
+  const { epoch, role, connection, unsent, unsafe, sent, applied, waiting } = document().status()
+  return `${role}, ${connection}, epoch ${epoch}, ${unsent} unsent, ${unsafe} unsafe of ${sent} sent, ${applied} applied, ${waiting} waiting`
+}
+
+function countFrame(direction: 'out' | 'in', frame: Uint8Array): void {
+  const { kind, code } = sniff(frame)
+  if (direction === 'out' && kind === 'subscribe') wire.subscribes++
+  if (direction === 'in' && kind === 'subscribed') wire.subscribed++
+  if (direction === 'in' && kind === 'deliver') wire.delivers++
+  if (direction === 'in' && kind === 'problem' && code === notAMember) wire.refusals++
+}

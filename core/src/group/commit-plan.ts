@@ -1,0 +1,96 @@
+/** From what a member wants to change to the proposals of a commit (SPEC GROUP). Called by `member-group.ts`. */
+import type { KeyPackage } from 'ts-mls/keyPackage.js'
+import type { Proposal } from 'ts-mls/proposal.js'
+import { toHex } from '../bytes.js'
+import type { CryptoProvider } from '../crypto/index.js'
+import { HeddleError } from '../errors.js'
+import {
+  MLS_PROPOSALS,
+  type Role,
+  RoleSetProposal,
+  ServerAddProposal,
+  type ServerEntry,
+  ServerRemoveProposal,
+  ServerReplaceProposal
+} from '../wire/index.js'
+import { memberIdOf } from './member-id.js'
+import { decodeKeyPackage, typedSync } from './mls/index.js'
+import { foldedExtensions } from './policy.js'
+import type { PublicGroup } from './public-group.js'
+
+/** What a commit is to change; nothing at all renews the keys of its sender. */
+export interface CommitPlan {
+  /** MLSMessages with KeyPackages; without a role, the default one. */
+  readonly adds?: readonly { readonly keyPackage: Uint8Array; readonly role?: Role }[]
+  /** Member ids. */
+  readonly removes?: readonly Uint8Array[]
+  readonly roles?: readonly { readonly memberId: Uint8Array; readonly role: Role }[]
+  readonly servers?: readonly ServerChange[]
+}
+
+export type ServerChange =
+  | { readonly kind: 'add'; readonly server: ServerEntry }
+  | { readonly kind: 'remove'; readonly id: Uint8Array }
+  | { readonly kind: 'replace'; readonly id: Uint8Array; readonly server: ServerEntry }
+
+export interface PlannedProposals {
+  readonly proposals: readonly Proposal[]
+  /** Key packages in the order of the Add proposals. */
+  readonly joiners: readonly KeyPackage[]
+}
+
+/** Throws MALFORMED, INVALID, and INTENT_OBSOLETE when a member to remove is none. */
+export function planProposals(
+  { adds = [], removes = [], roles = [], servers = [] }: CommitPlan,
+  group: PublicGroup,
+  crypto: CryptoProvider
+): PlannedProposals {
+  const joiners = adds.map(({ keyPackage }) => decodeKeyPackage(keyPackage))
+  const joinerRoles = adds.flatMap(({ role }, i) => {
+    const key = joiners[i]?.leafNode.signaturePublicKey
+    if (role === undefined || role === group.roles.defaultRole || key === undefined) return []
+    return [{ memberId: memberIdOf(crypto, group.groupId, key), role }]
+  })
+  const proposals: Proposal[] = typedSync('MALFORMED', 'A change of the group breaks a limit', () => [
+    ...removes.map((memberId): Proposal => ({ proposalType: 'remove', remove: { removed: leafOf(memberId, group) } })),
+    ...joiners.map((keyPackage): Proposal => ({ proposalType: 'add', add: { keyPackage } })),
+    ...[...joinerRoles, ...roles].map(
+      ({ memberId, role }): Proposal => ({
+        proposalType: MLS_PROPOSALS.roleSet.type,
+        proposalData: RoleSetProposal.encode({ member: memberId, role })
+      })
+    ),
+    ...servers.map(serverProposal)
+  ])
+  const extensions = foldedExtensions(proposals, group, group.groupId, group.members, crypto)
+  if (extensions !== undefined)
+    proposals.push({ proposalType: 'group_context_extensions', groupContextExtensions: { extensions } })
+  return { proposals, joiners }
+}
+
+function leafOf(memberId: Uint8Array, group: PublicGroup): number {
+  const entry = group.member(memberId)
+  if (entry === undefined)
+    throw new HeddleError('INTENT_OBSOLETE', `Member ${toHex(memberId)} is not in the group any more`)
+  return entry.leafIndex
+}
+
+function serverProposal(change: ServerChange): Proposal {
+  switch (change.kind) {
+    case 'add':
+      return {
+        proposalType: MLS_PROPOSALS.serverAdd.type,
+        proposalData: ServerAddProposal.encode({ server: change.server })
+      }
+    case 'remove':
+      return {
+        proposalType: MLS_PROPOSALS.serverRemove.type,
+        proposalData: ServerRemoveProposal.encode({ id: change.id })
+      }
+    case 'replace':
+      return {
+        proposalType: MLS_PROPOSALS.serverReplace.type,
+        proposalData: ServerReplaceProposal.encode({ id: change.id, server: change.server })
+      }
+  }
+}

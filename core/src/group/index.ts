@@ -1,0 +1,29 @@
+/**
+ * The door of the group room (SPEC GROUP): who is in a document, what they may do, and the keys they share. Servers use
+ * PublicGroup, devices MemberGroup.
+ */
+export type { CommitPlan, ServerChange } from './commit-plan.js'
+export {
+  generateKeyPackage,
+  type KeyPackageInfo,
+  type KeyPackageOptions,
+  loadKeyPackage,
+  type OwnKeyPackage,
+  readKeyPackage,
+  saveKeyPackage
+} from './key-package.js'
+export {
+  type BuiltCommit,
+  type CreateGroup,
+  type MemberDeps,
+  MemberGroup,
+  type MessageToOpen,
+  type Opened,
+  type ProcessedCommit
+} from './member-group.js'
+export { memberIdOf } from './member-id.js'
+export { PADDING_BYTES, type SealedMessage } from './mls/index.js'
+export type { GroupRecord, StoredRecord } from './persistence.js'
+export { type GroupChange, type GroupDeps, type ProcessOptions, PublicGroup } from './public-group.js'
+export type { RosterEntry } from './roster.js'
+export { welcomeRefs } from './welcome-refs.js'

@@ -1,0 +1,111 @@
+/** Commits that an honest member would not build, signed with a member's real keys; read from its stored records. */
+import { createMembershipTag } from 'ts-mls/authenticatedContent.js'
+import type { Commit } from 'ts-mls/commit.js'
+import { createContentCommitSignature, type FramedContent, toTbs } from 'ts-mls/framedContent.js'
+import type { LeafNode } from 'ts-mls/leafNode.js'
+import type { Proposal } from 'ts-mls/proposal.js'
+import type { PublicMessage } from 'ts-mls/publicMessage.js'
+import { expect } from 'vitest'
+import { HeddleError, type ErrorName } from '../../errors.js'
+import { buildEpoch, decodePublicMessage, encodePublicMessage, type PublicState } from '../mls/index.js'
+import { readRecords } from '../persistence.js'
+import type { Member, World } from './world.js'
+
+const NOTHING = new Uint8Array(0)
+
+export interface ForgeOptions {
+  /** What the member's own leaf says, instead of the truth. */
+  readonly leaf?: Partial<LeafNode>
+  /** Key the path's leaf is signed with, instead of the member's. */
+  readonly leafKey?: Uint8Array
+}
+
+/** A commit with these proposals, right in everything but what Heddle allows. */
+export async function forge(
+  member: Member,
+  proposals: readonly Proposal[],
+  options: ForgeOptions = {}
+): Promise<Uint8Array> {
+  const { state, signatureKey, memberState } = secretsOf(member)
+  const { crypto } = member.deps
+  const { suite } = member.group.public
+  const rules = { suite, leafRules: () => {} }
+  const built = await buildEpoch(
+    memberState,
+    lying(state, memberState.leafIndex, options.leaf),
+    proposals,
+    options.leafKey ?? signatureKey,
+    rules,
+    crypto
+  )
+  return sign(member, commitOf(built.message), built.message)
+}
+
+/** One of the member's honest commits, changed and signed again. */
+export async function edited(member: Member, edit: (commit: Commit) => Commit): Promise<Uint8Array> {
+  const { commit } = await member.group.buildCommit()
+  const message = decodePublicMessage(commit)
+  return sign(member, edit(commitOf(message)), message)
+}
+
+/** Observer and all other members refuse the commit for the same reason, and nothing changes. */
+export async function expectRefused(
+  world: World,
+  by: Member,
+  commit: Uint8Array,
+  code: ErrorName,
+  reason?: RegExp
+): Promise<void> {
+  const check = async (work: Promise<unknown>): Promise<void> => {
+    const error = await work.then(
+      () => 'accepted',
+      (cause: unknown) => cause
+    )
+    expect(error).toBeInstanceOf(HeddleError)
+    const { code: actual, message, info } = error as HeddleError
+    expect({ code: actual, poison: info.poison, message }).toMatchObject({ code, poison: undefined })
+    if (reason !== undefined) expect(message).toMatch(reason)
+  }
+  await check(world.observer.processCommit(commit))
+  for (const member of world.members) {
+    if (member === by) continue
+    await check(member.group.processCommit(commit))
+    expect(member.group.takeDirtyRecords()).toEqual([])
+  }
+}
+
+export function secretsOf(member: Member) {
+  const { state } = readRecords(member.records.values())
+  return { state: member.group.public.state, signatureKey: state.signatureKey, memberState: state.member }
+}
+
+function lying(state: PublicState, leafIndex: number, lie: Partial<LeafNode> | undefined): PublicState {
+  const nodes = state.tree.nodes.slice()
+  const node = nodes[2 * leafIndex]
+  if (lie === undefined || node?.nodeType !== 'leaf') return state
+  nodes[2 * leafIndex] = { nodeType: 'leaf', leaf: { ...node.leaf, ...lie } as LeafNode }
+  return { ...state, tree: { ...state.tree, nodes } }
+}
+
+function commitOf({ content }: PublicMessage): Commit {
+  if (content.contentType !== 'commit') throw new Error('not a commit')
+  return content.commit
+}
+
+async function sign(member: Member, commit: Commit, original: PublicMessage): Promise<Uint8Array> {
+  const { state, signatureKey, memberState } = secretsOf(member)
+  const { mls } = member.group.public.suite
+  const { framedContent, signature } = await createContentCommitSignature(
+    state.context,
+    'mls_public_message',
+    commit,
+    original.content.sender,
+    NOTHING,
+    signatureKey,
+    mls.signature
+  )
+  const auth = { ...original.auth, signature }
+  const tbm = { contentTbs: toTbs(framedContent as FramedContent, 'mls_public_message', state.context), auth }
+  const membershipTag = await createMembershipTag(memberState.secrets.membershipKey, tbm, mls.hash)
+  return encodePublicMessage({ content: framedContent, auth, senderType: 'member', membershipTag })
+}

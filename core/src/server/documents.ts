@@ -1,0 +1,151 @@
+/**
+ * The documents of a server (SPEC SRV): opened from storage when somebody asks, kept in memory while used, created on
+ * request. Called by the sessions.
+ */
+import { equalBytes, toHex } from '../bytes.js'
+import { HeddleError } from '../errors.js'
+import { PublicGroup } from '../group/index.js'
+import { Acceptor } from '../paxos/index.js'
+import type { Create } from '../wire/index.js'
+import { Document } from './document.js'
+import { Epoch } from './epoch.js'
+import { Mutex } from './mutex.js'
+import { done, type Reply, type ServerParts } from './parts.js'
+import { DocumentStore } from './store.js'
+import { ValueCache } from './value-check.js'
+import { WelcomeWaiters } from './welcome.js'
+
+interface Slot {
+  /** Undefined when storage has no such document. */
+  readonly opening: Promise<Document | undefined>
+  opened: Document | undefined
+  /** Requests under way. */
+  users: number
+}
+
+/** Documents looked at for one to forget, each time one is used. */
+const forgetLooksMax = 8
+
+export class Documents {
+  readonly #parts: ServerParts
+  /** By group in hexadecimal. */
+  readonly #slots = new Map<string, Slot>()
+  readonly #creating = new Mutex()
+
+  constructor(parts: ServerParts) {
+    this.#parts = parts
+  }
+
+  get inMemory(): number {
+    return this.#slots.size
+  }
+
+  /**
+   * Runs the task with the document, which stays in memory until the task has settled and what it wrote must be durable
+   * by then. Tasks for one document start in the order of the calls. Throws UNKNOWN_DOCUMENT, STORAGE_CORRUPT.
+   */
+  async use<T>(group: Uint8Array, task: (document: Document) => T | Promise<T>): Promise<T> {
+    const key = toHex(group)
+    const slot = this.#slots.get(key) ?? this.#newSlot(key, group.slice())
+    slot.users++
+    try {
+      const document = await slot.opening
+      if (document === undefined)
+        throw new HeddleError('UNKNOWN_DOCUMENT', 'this server does not hold the document', { info: { group } })
+      return await task(document)
+    } finally {
+      slot.users--
+    }
+  }
+
+  /** Creates the document of this GroupInfo. The same again is no error. Throws INVALID, FORBIDDEN, ALREADY_EXISTS. */
+  async create({ groupInfo }: Create, peer: Uint8Array): Promise<Reply> {
+    const group = await PublicGroup.fromGroupInfo(groupInfo, this.#parts)
+    this.#checkBeginning(group, peer)
+    const { groupId, ctx, document } = group
+    const { mayCreate } = this.#parts.policy
+    if (mayCreate !== undefined && !(await mayCreate({ peer, group: groupId, crdtType: document.crdtType })))
+      throw new HeddleError('FORBIDDEN', 'this server does not let this device create documents', {
+        info: { group: groupId }
+      })
+    await this.#creating.run(() => this.#store(group, groupId, ctx))
+    return done
+  }
+
+  async #store(group: PublicGroup, groupId: Uint8Array, ctx: Uint8Array): Promise<void> {
+    const { storage, identity, writer } = this.#parts
+    const store = new DocumentStore(storage, groupId)
+    const created = await store.readCreated()
+    if (created !== undefined && equalBytes(created, ctx)) return
+    if (created !== undefined)
+      throw new HeddleError('ALREADY_EXISTS', 'a document with this id and another beginning exists here', {
+        info: { group: groupId }
+      })
+    const { record } = new Acceptor(new Epoch(group).config, identity.id)
+    await writer.write({ put: [store.created(ctx), store.group(group.epoch, group.save()), store.acceptor(record)] })
+    // Whoever asked before it existed has left the answer "unknown" here.
+    this.#slots.delete(toHex(groupId))
+    this.#parts.count('created')
+  }
+
+  #checkBeginning(group: PublicGroup, peer: Uint8Array): void {
+    const { groupId, epoch, roster, servers } = group
+    const invalid = (message: string) => new HeddleError('INVALID', message, { info: { group: groupId } })
+    const [creator] = roster
+    if (epoch !== 0n || creator === undefined || roster.length !== 1)
+      throw invalid('a document is created at epoch 0, with its creator as the only member')
+    if (!equalBytes(creator.device.endpointId, peer))
+      throw new HeddleError('NOT_A_MEMBER', 'a document is created by the device that is its only member', {
+        info: { group: groupId }
+      })
+    if (!servers.servers.some(({ id }) => equalBytes(id, this.#parts.identity.id)))
+      throw invalid('this server is not among the servers of the document')
+  }
+
+  #newSlot(key: string, group: Uint8Array): Slot {
+    this.#forgetIdle()
+    const opening = this.#open(group)
+    const slot: Slot = { opening, opened: undefined, users: 0 }
+    this.#slots.set(key, slot)
+    const forget = () => {
+      if (this.#slots.get(key) === slot) this.#slots.delete(key)
+    }
+    opening.then((document) => {
+      slot.opened = document
+      if (document === undefined) forget()
+    }, forget)
+    return slot
+  }
+
+  async #open(group: Uint8Array): Promise<Document | undefined> {
+    const { storage, limits } = this.#parts
+    const store = new DocumentStore(storage, group.slice())
+    if ((await store.readCreated()) === undefined) return undefined
+    const saved = await store.readGroups()
+    if (saved.length === 0)
+      throw new HeddleError('STORAGE_CORRUPT', `document ${toHex(group)} has no group state in storage`)
+    const epochs = saved.map((bytes) => new Epoch(PublicGroup.load(bytes, this.#parts)))
+    return new Document({
+      parts: this.#parts,
+      group: group.slice(),
+      store,
+      epochs,
+      acceptor: await store.readAcceptor(),
+      senders: await store.readSenders(),
+      position: await store.readLastPosition(),
+      mailboxes: (await store.readMailboxes()).map(([id, record]) => ({ id, record })),
+      values: new ValueCache(),
+      waiters: new WelcomeWaiters(limits.welcomeWaitersPerDocumentMax)
+    })
+  }
+
+  /** Makes room for one more. Those in use go to the end of the queue, so that the next look finds others. */
+  #forgetIdle(): void {
+    let looks = 0
+    for (const [key, slot] of this.#slots) {
+      if (this.#slots.size < this.#parts.limits.documentsInMemoryMax || looks++ >= forgetLooksMax) return
+      this.#slots.delete(key)
+      if (slot.users > 0 || slot.opened?.idle === false) this.#slots.set(key, slot)
+    }
+  }
+}

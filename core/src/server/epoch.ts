@@ -1,0 +1,56 @@
+/** What the server asks of one epoch's public group: who is in it, who may write, and under which rules its slot is decided. */
+import type { PublicGroup, RosterEntry } from '../group/index.js'
+import type { SlotConfig } from '../paxos/index.js'
+import { Role } from '../wire/index.js'
+
+export interface EpochMember {
+  /** Member id, 16 bytes. */
+  readonly id: Uint8Array
+  /** Ed25519 key of the leaf. */
+  readonly signatureKey: Uint8Array
+  readonly mayWrite: boolean
+  readonly isAdmin: boolean
+}
+
+export class Epoch {
+  readonly group: PublicGroup
+  /** Rules of the slot whose decision ends this epoch. */
+  readonly config: SlotConfig
+
+  constructor(group: PublicGroup) {
+    this.group = group
+    this.config = {
+      group: group.groupId,
+      slot: group.epoch,
+      ctx: group.ctx,
+      servers: group.servers.servers.map(({ id }) => id),
+      faultBound: group.servers.faultBound,
+      leafKey: (leaf) => group.memberAtLeaf(leaf)?.signaturePublicKey
+    }
+  }
+
+  get number(): bigint {
+    return this.group.epoch
+  }
+  get ctxTag(): Uint8Array {
+    return this.group.ctxTag
+  }
+  /** How many past epochs the group wants kept. */
+  get retainedEpochs(): number {
+    return this.group.document.policy.retainedEpochs
+  }
+
+  memberById(member: Uint8Array): EpochMember | undefined {
+    return memberOf(this.group.member(member))
+  }
+  memberByEndpoint(endpointId: Uint8Array): EpochMember | undefined {
+    return memberOf(this.group.memberOfEndpoint(endpointId))
+  }
+}
+
+function memberOf(entry: RosterEntry | undefined): EpochMember | undefined {
+  if (entry === undefined) return undefined
+  const { memberId: id, signaturePublicKey: signatureKey, role } = entry
+  const isAdmin = role === Role.ROLE_ADMIN
+  return { id, signatureKey, isAdmin, mayWrite: isAdmin || role === Role.ROLE_EDITOR }
+}

@@ -1,0 +1,245 @@
+/**
+ * One connection of a device (SPEC SRV): takes its requests, keeps their order per document, bounds what is under way, and
+ * answers each once everything the answer speaks of is durable.
+ */
+import { toHex } from '../bytes.js'
+import { HeddleError } from '../errors.js'
+import type { Body, BodyOf, ReceivedFrame, ServerChannel } from '../net/index.js'
+import { parseAccept, parsePrepare } from '../paxos/index.js'
+import { FRAMES, type Subscribe } from '../wire/index.js'
+import { accept, prepare } from './acceptor-driver.js'
+import { catchUp, learnDecided } from './decided.js'
+import type { Document } from './document.js'
+import type { Documents } from './documents.js'
+import { TokenBucket } from './limits.js'
+import { closeMailbox, openMailbox, putIntoMailbox } from './mailbox.js'
+import { done, errorFields, isOwnFailure, type Reply, type ServerParts } from './parts.js'
+import { fetchEnvelopes, subscribedBody } from './read.js'
+import { Subscription } from './subscription.js'
+import { storeUpload } from './upload.js'
+import { answerWelcome } from './welcome.js'
+
+/** Requests about one document that change it or depend on its state; they take turns. */
+type DocumentRequest = BodyOf<
+  | 'subscribe'
+  | 'unsubscribe'
+  | 'upload'
+  | 'fetch'
+  | 'prepare'
+  | 'accept'
+  | 'decided'
+  | 'catchUp'
+  | 'mailboxOpen'
+  | 'mailboxPut'
+  | 'mailboxClose'
+  | 'welcomeRequest'
+>
+
+/** What a request is counted for besides its own bytes: its answer may be this large. */
+const answerBytesEstimate = 64 * 1024
+
+export class Session {
+  readonly #parts: ServerParts
+  readonly #documents: Documents
+  readonly #channel: ServerChannel
+  readonly #subscriptions = new Map<string, Subscription>()
+  readonly #openRequests: TokenBucket
+  readonly #proposals: TokenBucket
+  #inFlightBytes = 0
+  #inFlight = 0
+  #room: (() => void) | undefined
+
+  constructor(parts: ServerParts, documents: Documents, channel: ServerChannel) {
+    const { limits, context } = parts
+    this.#parts = parts
+    this.#documents = documents
+    this.#channel = channel
+    this.#openRequests = new TokenBucket(context.clock, limits.openRequestsPerSecond, limits.openRequestsBurst)
+    this.#proposals = new TokenBucket(context.clock, limits.proposalsPerSecond, limits.proposalsBurst)
+  }
+
+  /** Serves until the connection ends. */
+  async run(): Promise<void> {
+    await this.#channel.run((frame) => this.#take(frame))
+    for (const subscription of this.#subscriptions.values()) subscription.end()
+  }
+
+  async close(reason: HeddleError): Promise<void> {
+    await this.#channel.close(reason)
+  }
+
+  /** Starts on a request and resolves when there is room for the next. */
+  async #take({ request, body, bytes }: ReceivedFrame): Promise<void> {
+    this.#parts.count('request')
+    const cost = bytes + answerBytesEstimate
+    this.#inFlight++
+    this.#inFlightBytes += cost
+    this.#serve(request, body).then(() => {
+      this.#inFlight--
+      this.#inFlightBytes -= cost
+      this.#room?.()
+    })
+    const { inFlightBytesMax, inFlightRequestsMax } = this.#parts.limits
+    while (this.#inFlight > 1 && (this.#inFlight >= inFlightRequestsMax || this.#inFlightBytes >= inFlightBytesMax))
+      await new Promise<void>((resolve) => {
+        this.#room = resolve
+      })
+  }
+
+  /** Never rejects. */
+  async #serve(request: bigint, body: Body): Promise<void> {
+    try {
+      await this.#handle(request, body)
+    } catch (cause) {
+      await this.#refuse(request, cause).catch((error: unknown) => this.#giveUp(error))
+    }
+  }
+
+  async #handle(request: bigint, body: Body): Promise<void> {
+    if (request === 0n) {
+      // Nothing waits for an answer here, so there is nothing to take one for.
+      if (body.$case === 'problem' || body.$case === 'pong') return
+      throw new HeddleError('UNEXPECTED_FRAME', `${FRAMES[body.$case].name} needs a request number`)
+    }
+    switch (body.$case) {
+      case 'create':
+        this.#spend(this.#openRequests)
+        return this.#answer(request, await this.#documents.create(body.value, this.#channel.peer))
+      case 'prepare':
+      case 'accept':
+        this.#spend(this.#proposals)
+        return this.#inDocument(request, groupOf(body), body)
+      case 'mailboxPut':
+      case 'welcomeRequest':
+      case 'decided':
+        this.#spend(this.#openRequests)
+        return this.#inDocument(request, body.value.group, body)
+      case 'subscribe':
+      case 'unsubscribe':
+      case 'upload':
+      case 'fetch':
+      case 'catchUp':
+      case 'mailboxOpen':
+      case 'mailboxClose':
+        return this.#inDocument(request, body.value.group, body)
+      default:
+        throw new HeddleError('UNEXPECTED_FRAME', `${FRAMES[body.$case].name} is not taken here`)
+    }
+  }
+
+  async #inDocument(request: bigint, group: Uint8Array, body: DocumentRequest): Promise<void> {
+    await this.#documents.use(group, async (document) => {
+      try {
+        await this.#answer(request, await document.mutex.run(() => this.#perform(document, body)))
+      } catch (cause) {
+        // Here, so that a Problem too is told only when what it speaks of is durable.
+        await this.#refuse(request, cause)
+      }
+    })
+  }
+
+  #perform(document: Document, body: DocumentRequest): Reply | Promise<Reply> {
+    const { peer } = this.#channel
+    switch (body.$case) {
+      case 'upload':
+        return storeUpload(document, body.value, this.#channel)
+      case 'subscribe':
+        return this.#subscribe(document, body.value)
+      case 'unsubscribe':
+        return this.#unsubscribe(document)
+      case 'fetch':
+        return fetchEnvelopes(document, body.value, peer)
+      case 'prepare':
+        return prepare(document, body.value, this.#channel)
+      case 'accept':
+        return accept(document, body.value, this.#channel)
+      case 'decided':
+        return learnDecided(document, body.value, this.#channel)
+      case 'catchUp':
+        return catchUp(document, body.value, peer)
+      case 'mailboxOpen':
+        return openMailbox(document, body.value, peer)
+      case 'mailboxPut':
+        return putIntoMailbox(document, body.value)
+      case 'mailboxClose':
+        return closeMailbox(document, body.value, peer)
+      case 'welcomeRequest':
+        return answerWelcome(document, body.value, this.#channel)
+    }
+  }
+
+  #subscribe(document: Document, { mode, afterPosition }: Subscribe): Reply {
+    const { id: member } = document.requireMember(this.#channel.peer)
+    const key = toHex(document.group)
+    const max = this.#parts.limits.subscriptionsPerConnectionMax
+    if (!this.#subscriptions.has(key) && this.#subscriptions.size >= max)
+      throw document.problem('LIMIT_EXCEEDED', `a connection has at most ${max} subscriptions`)
+    let subscription: Subscription | undefined
+    return {
+      body: () => {
+        this.#subscriptions.get(key)?.end()
+        // Made in the moment the answer is: what it says and what the pump begins with are the same state.
+        subscription = new Subscription({ document, channel: this.#channel, mode, member, afterPosition })
+        this.#subscriptions.set(key, subscription)
+        document.subscriptions.add(subscription)
+        return subscribedBody(document)
+      },
+      sent: () => {
+        subscription?.run()
+      }
+    }
+  }
+
+  #unsubscribe(document: Document): Reply {
+    const key = toHex(document.group)
+    this.#subscriptions.get(key)?.end()
+    this.#subscriptions.delete(key)
+    return done
+  }
+
+  /** Waits until everything written before is durable, then speaks. */
+  async #answer(request: bigint, { body, sent }: Reply): Promise<void> {
+    await this.#parts.writer.write({})
+    const sending = this.#channel.send(request, body())
+    sent?.()
+    await sending
+  }
+
+  async #refuse(request: bigint, cause: unknown): Promise<void> {
+    if (this.#channel.end !== undefined) return
+    const error = HeddleError.is(cause) ? cause : new HeddleError('INTERNAL', 'the server failed', { cause })
+    this.#report(error)
+    await this.#parts.writer.write({})
+    await this.#channel.refuse(request, error)
+  }
+
+  /** Not even a Problem could be told: the connection is gone, or storage has failed and the server stops. */
+  async #giveUp(cause: unknown): Promise<void> {
+    const error = HeddleError.is(cause) ? cause : new HeddleError('INTERNAL', 'the server failed', { cause })
+    await this.#channel.close(error)
+  }
+
+  #report(error: HeddleError): void {
+    const { count, context } = this.#parts
+    count('problem')
+    const own = isOwnFailure(error)
+    if (own) count('internalError')
+    const fields = { peer: toHex(this.#channel.peer), ...errorFields(error) }
+    if (own) context.log('error', 'server.request-failed', { ...fields, error })
+    else context.log('debug', 'server.request-refused', fields)
+  }
+
+  #spend(bucket: TokenBucket): void {
+    const waitMs = bucket.take()
+    if (waitMs > 0)
+      throw new HeddleError('LIMIT_EXCEEDED', 'too many requests of this kind on this connection', {
+        info: { retryAfterMs: waitMs }
+      })
+  }
+}
+
+/** The document a signed Prepare or Accept is about. Throws MALFORMED. */
+function groupOf(body: BodyOf<'prepare' | 'accept'>): Uint8Array {
+  const { value } = body.$case === 'prepare' ? parsePrepare(body.value.prepare) : parseAccept(body.value.accept)
+  return value.group
+}

@@ -1,0 +1,82 @@
+/**
+ * Welcomes (SPEC SRV): they lie inside decided values and are given to whoever names the key package they are for. A
+ * joiner that asks too early is told so, and again when the slot is decided.
+ */
+import { toHex } from '../bytes.js'
+import { HeddleError } from '../errors.js'
+import type { BodyOf, ServerChannel } from '../net/index.js'
+import type { WelcomeRequest } from '../wire/index.js'
+import type { Document } from './document.js'
+import { type Reply, reply } from './parts.js'
+import type { WelcomePlace } from './store.js'
+
+/** Joiners that have asked and wait, by the reference of their key package. */
+export class WelcomeWaiters {
+  readonly #max: number
+  readonly #waiting = new Map<string, Set<ServerChannel>>()
+  #size = 0
+
+  constructor(max: number) {
+    this.#max = max
+  }
+
+  get size(): number {
+    return this.#size
+  }
+
+  /** False when there is no room: the joiner has to ask again later. */
+  add(key: string, channel: ServerChannel): boolean {
+    const channels = this.#waiting.get(key) ?? new Set<ServerChannel>()
+    if (channels.has(channel)) return true
+    if (this.#size >= this.#max) return false
+    this.#waiting.set(key, channels)
+    channels.add(channel)
+    this.#size++
+    channel.closed.then(() => this.#remove(key, channel))
+    return true
+  }
+
+  take(key: string): readonly ServerChannel[] {
+    const channels = [...(this.#waiting.get(key) ?? [])]
+    for (const channel of channels) this.#remove(key, channel)
+    return channels
+  }
+
+  #remove(key: string, channel: ServerChannel): void {
+    const channels = this.#waiting.get(key)
+    if (channels?.delete(channel) !== true) return
+    this.#size--
+    if (channels.size === 0) this.#waiting.delete(key)
+  }
+}
+
+/** Runs under the document's mutex, so that no decision slips in between looking and waiting. */
+export async function answerWelcome(
+  document: Document,
+  { keyPackageRef }: WelcomeRequest,
+  channel: ServerChannel
+): Promise<Reply> {
+  const place = await document.store.readWelcome(keyPackageRef)
+  if (place !== undefined) return reply(await welcomeReply(document, place))
+  if (!document.waiters.add(toHex(keyPackageRef), channel))
+    throw document.problem('LIMIT_EXCEEDED', 'too many joiners wait for their Welcome; ask again later')
+  throw document.problem('NOT_FOUND', 'no decided commit adds this key package yet; the Welcome is sent when one does')
+}
+
+/** The slots that were decided have become durable: who waits for a Welcome in them gets it. */
+export async function sendWelcomes(document: Document, places: ReadonlyMap<string, WelcomePlace>): Promise<void> {
+  for (const [key, place] of places)
+    for (const channel of document.waiters.take(key))
+      try {
+        await channel.send(0n, await welcomeReply(document, place))
+      } catch (error) {
+        if (channel.end === undefined)
+          document.parts.context.log('warn', 'server.welcome-failed', { group: toHex(document.group), error })
+      }
+}
+
+async function welcomeReply(document: Document, { slot, position }: WelcomePlace): Promise<BodyOf<'welcomeReply'>> {
+  const [decided] = await document.store.readDecided(slot, slot + 1n, 1, 1)
+  if (decided === undefined) throw new HeddleError('STORAGE_CORRUPT', `decided slot ${slot} is missing in storage`)
+  return { $case: 'welcomeReply', value: { group: document.group, decided, position } }
+}

@@ -1,0 +1,220 @@
+/**
+ * A whole Heddle in memory for tests: servers and devices with the real code, on a virtual clock, a memory network and
+ * memory disks, all randomness from one seed. What each node stores, and when, goes into a trace; equal seeds give equal
+ * traces.
+ */
+import { createHash } from 'node:crypto'
+import { type YjsDoc, yjs } from '@heddle/crdt-yjs'
+import { MemoryDisk, memoryStorage } from '@heddle/storage-memory'
+import { createMemoryNetwork, createVirtualClock, memoryTransport, type VirtualClock } from '@heddle/transport-memory'
+import {
+  type BoundPlugin,
+  type Context,
+  createCrypto,
+  type Device,
+  type Document,
+  formatTicket,
+  type Kind,
+  type Kinds,
+  type LogLevel,
+  openDevice,
+  type Server,
+  type Storage,
+  startServer
+} from '../src/index.js'
+import { type SeededRandom, seededRandom } from './random.js'
+
+export interface WorldOptions {
+  readonly seed: number
+  readonly servers?: number
+  /** One way, milliseconds. */
+  readonly latencyMs?: number
+}
+
+export interface LoggedEvent {
+  readonly node: string
+  readonly level: LogLevel
+  readonly event: string
+  readonly fields: Readonly<Record<string, unknown>> | undefined
+}
+
+/** One process of the world: what dies with it, and the disk that does not. */
+interface Node {
+  readonly name: string
+  readonly disk: MemoryDisk
+  running: AsyncDisposable[]
+}
+
+export class World {
+  readonly clock: VirtualClock
+  readonly random: SeededRandom
+  readonly logged: LoggedEvent[] = []
+  readonly #network: ReturnType<typeof createMemoryNetwork>
+  readonly #trace = createHash('sha256')
+  readonly #nodes = new Map<string, Node>()
+  readonly #servers = new Map<string, Server>()
+  #starts = 0
+
+  private constructor({ seed, latencyMs = 5 }: WorldOptions) {
+    this.random = seededRandom(seed)
+    this.clock = createVirtualClock(1_700_000_000_000)
+    const networkRandom = seededRandom(seed + 1)
+    this.#network = createMemoryNetwork({
+      clock: this.clock,
+      latencyMs: () => latencyMs * (0.5 + networkRandom.next())
+    })
+  }
+
+  static async create(options: WorldOptions): Promise<World> {
+    const world = new World(options)
+    for (let i = 1; i <= (options.servers ?? 3); i++) await world.startServer(`server-${i}`)
+    return world
+  }
+
+  get tickets(): string[] {
+    return [...this.#servers.values()].flatMap(({ addresses, id }) =>
+      addresses.map((address) => formatTicket(address, id))
+    )
+  }
+
+  server(name: string): Server {
+    const server = this.#servers.get(name)
+    if (server === undefined) throw new Error(`${name} does not run`)
+    return server
+  }
+
+  disk(name: string): MemoryDisk {
+    return this.#node(name).disk
+  }
+
+  async startServer(name: string): Promise<Server> {
+    const context = this.#context(name)
+    const transport = await this.#plugin(memoryTransport({ network: this.#network, host: name }), name, context)
+    const server = await startServer({
+      storage: await this.#storage(name, context),
+      transports: [transport],
+      listen: [`mem://${name}`],
+      context,
+      crypto: createCrypto(context.random)
+    })
+    this.#node(name).running.push(server)
+    this.#servers.set(name, server)
+    return server
+  }
+
+  async openDevice(name: string): Promise<Device> {
+    const context = this.#context(name)
+    const transport = await this.#plugin(memoryTransport({ network: this.#network, host: name }), name, context)
+    const device = await openDevice({
+      storage: await this.#storage(name, context),
+      transports: [transport],
+      crdts: [await this.#plugin(yjs(), name, context)],
+      context
+    })
+    this.#node(name).running.push(device)
+    return device
+  }
+
+  /** The process is gone from one moment to the next: its connections break, only its disk is left. */
+  async kill(name: string): Promise<void> {
+    const node = this.#node(name)
+    // Whoever still runs there has lost its disk, as whoever opens it next would take it.
+    node.disk.attach(node)
+    const [transport] = node.running
+    await transport?.[Symbol.asyncDispose]()
+    node.running = []
+    this.#servers.delete(name)
+  }
+
+  /** Ends it in order. */
+  async stop(name: string): Promise<void> {
+    const node = this.#node(name)
+    for (const running of node.running.splice(0).reverse()) await running[Symbol.asyncDispose]()
+    this.#servers.delete(name)
+  }
+
+  cut(host: string): void {
+    this.#network.cut(host)
+  }
+
+  heal(host: string): void {
+    this.#network.heal(host)
+  }
+
+  /** Lets time pass until the task is done; fails when that takes longer than `withinMs` of virtual time. */
+  async settle<T>(task: Promise<T>, withinMs = 60_000): Promise<T> {
+    let outcome: { readonly value: T } | { readonly error: unknown } | undefined
+    task.then(
+      (value) => {
+        outcome = { value }
+      },
+      (error: unknown) => {
+        outcome = { error }
+      }
+    )
+    await this.clock.run({ until: () => outcome !== undefined, untilMs: this.clock.now() + withinMs })
+    if (outcome === undefined) throw new Error('unreachable: run throws when the condition does not hold')
+    if ('error' in outcome) throw outcome.error
+    return outcome.value
+  }
+
+  async until(condition: () => boolean, withinMs = 60_000): Promise<void> {
+    await this.clock.run({ until: condition, untilMs: this.clock.now() + withinMs })
+  }
+
+  async pass(ms: number): Promise<void> {
+    await this.clock.run({ untilMs: this.clock.now() + ms })
+  }
+
+  /** SHA-256 over everything stored so far, by whom and when. */
+  traceHash(): string {
+    return this.#trace.copy().digest('hex')
+  }
+
+  async dispose(): Promise<void> {
+    for (const name of [...this.#nodes.keys()].reverse()) {
+      const stopped = this.stop(name)
+      await this.settle(stopped)
+    }
+  }
+
+  #node(name: string): Node {
+    const node = this.#nodes.get(name) ?? { name, disk: new MemoryDisk(), running: [] }
+    this.#nodes.set(name, node)
+    return node
+  }
+
+  #context(node: string): Context {
+    const random = seededRandom(this.random.below(2 ** 31) + this.#starts++)
+    return {
+      signal: new AbortController().signal,
+      clock: this.clock,
+      random: (length) => random.bytes(length),
+      limits: { frameBytesMax: 16 * 1024 * 1024 },
+      log: (level, event, fields) => this.logged.push({ node, level, event, fields })
+    }
+  }
+
+  async #plugin<K extends Kind>(bound: BoundPlugin<K>, name: string, context: Context): Promise<Kinds[K]['instance']> {
+    const instance = await bound.plugin.create(bound.options, context)
+    this.#node(name).running.push(instance)
+    return instance
+  }
+
+  async #storage(name: string, context: Context): Promise<Storage> {
+    const storage = await this.#plugin(memoryStorage({ shared: this.#node(name).disk }), name, context)
+    return {
+      get: (key) => storage.get(key),
+      scan: (range, signal) => storage.scan(range, signal),
+      commit: async (batch) => {
+        this.#trace.update(`${name} ${this.clock.now()} `)
+        for (const { key, value } of batch.put ?? []) this.#trace.update(key).update(value)
+        for (const key of batch.del ?? []) this.#trace.update(key)
+        await storage.commit(batch)
+      },
+      [Symbol.asyncDispose]: () => storage[Symbol.asyncDispose]()
+    }
+  }
+}
+
+export const textOf = (document: Document) => (document as Document<YjsDoc>).native.getText('text')

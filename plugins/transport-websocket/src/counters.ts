@@ -1,0 +1,23 @@
+/** What a WebSocket transport has seen since it was started, for health pages and tests. */
+export interface Counters {
+  connectionsDialled: number
+  connectionsAccepted: number
+  /** Upgrades and handshakes refused because the peer's bytes or proof were wrong. */
+  handshakesRefused: number
+  handshakesTimedOut: number
+  /** Turned away because too many connections were waiting. */
+  refusedBusy: number
+  /** Connections ended because the peer broke the protocol. */
+  protocolErrors: number
+}
+
+export function newCounters(): Counters {
+  return {
+    connectionsDialled: 0,
+    connectionsAccepted: 0,
+    handshakesRefused: 0,
+    handshakesTimedOut: 0,
+    refusedBusy: 0,
+    protocolErrors: 0
+  }
+}
