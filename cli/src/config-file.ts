@@ -96,7 +96,12 @@ function checkConfig(value: unknown, file: string): ServeConfig {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     return invalid('it has to export an object as default; see defineConfig')
   }
-  const known: readonly string[] = ['listen', 'storage', 'transports', 'limits'] satisfies readonly (keyof ServeConfig)[]
+  const known: readonly string[] = [
+    'listen',
+    'storage',
+    'transports',
+    'limits'
+  ] satisfies readonly (keyof ServeConfig)[]
   const unknown = Object.keys(value).find((key) => !known.includes(key))
   if (unknown !== undefined) invalid(`"${unknown}" is not known; there are ${known.join(', ')}`)
   const config = value as ServeConfig

@@ -14,5 +14,8 @@ export function parseDuration(text: string): number {
   const [, digits = '', unit = ''] = /^(\d{1,6})([smhdw])$/.exec(text) ?? []
   const durationMs = Number(digits) * (unitMs[unit] ?? 0)
   if (durationMs > 0) return durationMs
-  throw new HeddleError('CONFIG_INVALID', `"${text}" is no duration; write a number and a unit, like 90s, 30m, 1h or 7d`)
+  throw new HeddleError(
+    'CONFIG_INVALID',
+    `"${text}" is no duration; write a number and a unit, like 90s, 30m, 1h or 7d`
+  )
 }

@@ -40,7 +40,7 @@ HEDDLE_DEBUG=1 adds stack traces, NO_COLOR=1 leaves colours out.`
   program.addCommand(serveCommand(surroundings))
   program.addCommand(docCommand(surroundings))
   program.addCommand(demoCommand(surroundings))
-  return settle(program)
+  return inherit(program.exitOverride().showHelpAfterError('("heddle help" shows what there is)'))
 }
 
 /** Runs it with the arguments after "heddle". Returns the exit code; never throws. */
@@ -65,11 +65,9 @@ export async function run(
   }
 }
 
-/** Lets every command throw instead of ending the process, and say where help is. */
-function settle(command: Command): Command {
-  command.exitOverride().showHelpAfterError(`("heddle help" shows what there is)`)
-  command.configureOutput(command.parent?.configureOutput() ?? command.configureOutput())
-  for (const child of command.commands) settle(child)
+/** Every command below takes on the settings: errors are thrown instead of ending the process, output goes one way. */
+function inherit(command: Command): Command {
+  for (const child of command.commands) inherit(child.copyInheritedSettings(command))
   return command
 }
 

@@ -7,7 +7,15 @@ import { HeddleError } from '@heddle/core'
 import { Command } from 'commander'
 import type * as Y from 'yjs'
 import type { YDocument } from '../device.js'
-import { type DeviceOptions, refresh, settle, type Surroundings, textOf, withDeviceOptions, withDocument } from '../session.js'
+import {
+  type DeviceOptions,
+  refresh,
+  settle,
+  type Surroundings,
+  textOf,
+  withDeviceOptions,
+  withDocument
+} from '../session.js'
 import { printChanges } from '../text-changes.js'
 
 interface Options extends DeviceOptions {
@@ -30,7 +38,10 @@ export function editCommand(surroundings: Surroundings): Command {
       const change = parseChange(options)
       await withDocument(doc, options, async (document) => {
         if (document.status().role === 'reader') {
-          throw new HeddleError('FORBIDDEN', 'this device may only read the document; ask an admin for the role of an editor')
+          throw new HeddleError(
+            'FORBIDDEN',
+            'this device may only read the document; ask an admin for the role of an editor'
+          )
         }
         if (change === undefined) await editLive(document, options, surroundings)
         else await editOnce(document, change, options, surroundings)
@@ -76,10 +87,18 @@ function count(text: string, usage: string): number {
 
 function checkInside(position: number, text: Y.Text): void {
   if (position <= text.length) return
-  throw new HeddleError('CONFIG_INVALID', `position ${position} lies behind the end: the text has ${text.length} characters`)
+  throw new HeddleError(
+    'CONFIG_INVALID',
+    `position ${position} lies behind the end: the text has ${text.length} characters`
+  )
 }
 
-async function editOnce(document: YDocument, change: Change, options: Options, { terminal, signal }: Surroundings): Promise<void> {
+async function editOnce(
+  document: YDocument,
+  change: Change,
+  options: Options,
+  { terminal, signal }: Surroundings
+): Promise<void> {
   const reached = await refresh(document, signal)
   change(textOf(document))
   const safe = await settle(document, signal, reached ? settleTimeoutMs : 0)
@@ -92,7 +111,11 @@ async function editOnce(document: YDocument, change: Change, options: Options, {
   }
 }
 
-async function editLive(document: YDocument, options: Options, { terminal, signal, stdin }: Surroundings): Promise<void> {
+async function editLive(
+  document: YDocument,
+  options: Options,
+  { terminal, signal, stdin }: Surroundings
+): Promise<void> {
   const text = textOf(document)
   const json = options.json === true
   await refresh(document, signal)

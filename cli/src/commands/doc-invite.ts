@@ -14,7 +14,9 @@ export function inviteCommand(surroundings: Surroundings): Command {
   const command = new Command('invite')
     .description('make a link with which one device can join, once')
     .argument('<doc>', 'id of the document, or its beginning')
-    .addOption(new Option('--role <role>', 'what the new member may do').choices(['admin', 'editor', 'reader']).default('editor'))
+    .addOption(
+      new Option('--role <role>', 'what the new member may do').choices(['admin', 'editor', 'reader']).default('editor')
+    )
     .option('--expires <duration>', 'how long it can be followed: 90s, 30m, 1h, 7d', '1d')
     .option('--wait', 'stay online until it has been followed or has expired')
     .action(async (doc: string, options: Options) => {
@@ -33,12 +35,16 @@ export function inviteCommand(surroundings: Surroundings): Command {
           }
           return
         }
-        if (!options.json) terminal.note(`Waiting for somebody to follow it, for ${options.expires} at most. Ctrl-C ends the waiting.`)
+        if (!options.json)
+          terminal.note(`Waiting for somebody to follow it, for ${options.expires} at most. Ctrl-C ends the waiting.`)
         const added = () => document.members().find(({ id }) => !known.has(id))
         await eventually(document, () => added() !== undefined, signal, expiresInMs)
         const member = added()
         if (options.json) terminal.json({ document: document.id, joined: member?.id ?? null })
-        else terminal.note(member === undefined ? 'Nobody followed it in time.' : `Member ${member.id} joined as ${member.role}.`)
+        else
+          terminal.note(
+            member === undefined ? 'Nobody followed it in time.' : `Member ${member.id} joined as ${member.role}.`
+          )
       })
     })
   return withDeviceOptions(command)

@@ -10,7 +10,10 @@ export function joinCommand(surroundings: Surroundings): Command {
       await withDevice(options, async (device) => {
         const { terminal, signal } = surroundings
         const waiting = setTimeout(() => {
-          if (!options.json) terminal.note('Waiting for a device of the inviter to come online. Ctrl-C stops; the same command goes on later.')
+          if (!options.json)
+            terminal.note(
+              'Waiting for a device of the inviter to come online. Ctrl-C stops; the same command goes on later.'
+            )
         }, 2000)
         try {
           const document = await device.join(link, signal)

@@ -75,7 +75,10 @@ async function change(
   await withDocument(doc, options, async (document) => {
     await refresh(document, signal)
     const waiting = setTimeout(() => {
-      if (!options.json) terminal.note('Too few servers answer to decide this; waiting. Ctrl-C ends the waiting, the change itself is kept and goes on whenever the document is open.')
+      if (!options.json)
+        terminal.note(
+          'Too few servers answer to decide this; waiting. Ctrl-C ends the waiting, the change itself is kept and goes on whenever the document is open.'
+        )
     }, 3000)
     try {
       const done = await make(document, signal)

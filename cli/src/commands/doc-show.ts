@@ -1,6 +1,14 @@
 /** `heddle doc show`: prints the text of a document and, with --follow, what is edited in it from then on. */
 import { Command } from 'commander'
-import { type DeviceOptions, eventually, refresh, type Surroundings, textOf, withDeviceOptions, withDocument } from '../session.js'
+import {
+  type DeviceOptions,
+  eventually,
+  refresh,
+  type Surroundings,
+  textOf,
+  withDeviceOptions,
+  withDocument
+} from '../session.js'
 import { printChanges } from '../text-changes.js'
 
 interface Options extends DeviceOptions {

@@ -21,7 +21,9 @@ export function statusCommand(surroundings: Surroundings): Command {
         for (const { address, state, lastError } of status.servers) {
           terminal.line(`  ${address} ${state}${lastError === undefined ? '' : `: ${lastError.message}`}`)
         }
-        terminal.line(`own edits   ${status.unsent} unsent, ${status.unsafe} messages not yet safe, ${status.sent} sent in all`)
+        terminal.line(
+          `own edits   ${status.unsent} unsent, ${status.unsafe} messages not yet safe, ${status.sent} sent in all`
+        )
         terminal.line(`received    ${status.applied} messages applied since it was opened, ${status.waiting} waiting`)
         const blocked = status.blocked ? '; too few servers answer to decide them' : ''
         terminal.line(`changes     ${status.pendingChanges} of the group pending${blocked}`)

@@ -74,7 +74,9 @@ async function aborted(signal: AbortSignal): Promise<undefined> {
 function logTo(terminal: Terminal): Log {
   return (level, event, fields = {}) => {
     if (level !== 'warn' && level !== 'error') return
-    const details = Object.entries(fields).map(([name, value]) => `${name}=${value instanceof Error ? value.message : String(value)}`)
+    const details = Object.entries(fields).map(
+      ([name, value]) => `${name}=${value instanceof Error ? value.message : String(value)}`
+    )
     terminal.note([new Date().toISOString(), level, event, ...details].join(' '))
   }
 }

@@ -50,7 +50,8 @@ export class Child<H extends Handlers> {
       }
       this.#process.on('exit', (code, signal) => ended({ code, signal }, `ended with ${signal ?? `exit code ${code}`}`))
       this.#process.on('error', (error) => {
-        if (this.#process.pid === undefined) ended({ code: null, signal: null }, `could not be started: ${error.message}`)
+        if (this.#process.pid === undefined)
+          ended({ code: null, signal: null }, `could not be started: ${error.message}`)
       })
     })
   }
@@ -69,10 +70,7 @@ export class Child<H extends Handlers> {
   }
 
   /** Calls the child. Rejects with the child's error, or INTERNAL when the process ends before it has answered. */
-  async call<N extends keyof H & string>(
-    name: N,
-    params: Parameters<H[N]>[0]
-  ): Promise<Awaited<ReturnType<H[N]>>> {
+  async call<N extends keyof H & string>(name: N, params: Parameters<H[N]>[0]): Promise<Awaited<ReturnType<H[N]>>> {
     if (this.#exit !== undefined) throw this.#deathError('has ended')
     const request: Request = { id: this.#nextId++, name, params }
     this.#call = name
@@ -132,7 +130,10 @@ export class Child<H extends Handlers> {
   }
 
   #deathError(why: string): HeddleError {
-    return new HeddleError('INTERNAL', `the process ${this.name} ${why} while it was asked to ${this.#call}${this.#lastWords()}`)
+    return new HeddleError(
+      'INTERNAL',
+      `the process ${this.name} ${why} while it was asked to ${this.#call}${this.#lastWords()}`
+    )
   }
 
   #lastWords(): string {

@@ -20,7 +20,7 @@ import { websocket } from '@heddle/transport-websocket'
 import * as Y from 'yjs'
 import type { ArrivalMark, Content, Marks } from './evidence.js'
 import { GatedTransport } from './gate.js'
-import { reportProgress, serveCalls } from './ipc.js'
+import { logToParent, reportProgress, serveCalls } from './ipc.js'
 import { Desk, layOut, textName, type Writer } from './layout.js'
 import { contentOf, Ledger, preciseNow } from './ledger.js'
 import { interleave, type Step, type Typed, typeFast, typePaced } from './plan.js'
@@ -102,7 +102,7 @@ let session: Session | undefined
 const calls = {
   /** `onlyServers`: addresses the device can reach; without it, all. */
   async open({ path, onlyServers }: { path: string; onlyServers?: readonly string[] }): Promise<{ deviceId: string }> {
-    const context = systemContext({ signal: stop.signal })
+    const context = systemContext({ signal: stop.signal, log: logToParent })
     const plugins = await startPlugins(
       { crdts: [yjs()], storage: lmdbStorage({ path }), transports: [websocket()] },
       context
@@ -120,7 +120,13 @@ const calls = {
   },
 
   /** Creates the document with headings and the shared passage. */
-  async create({ servers, sharedFile }: { servers: readonly string[]; sharedFile: string }): Promise<{ document: string }> {
+  async create({
+    servers,
+    sharedFile
+  }: {
+    servers: readonly string[]
+    sharedFile: string
+  }): Promise<{ document: string }> {
     const shared = await readFile(sharedFile, 'utf8')
     const document = attach(await current().device.create({ servers }, stop.signal))
     layOut(document.native.getText(textName), shared.trimEnd())
@@ -241,10 +247,8 @@ const calls = {
     return { epoch: Number(epoch), role, connection, connectedServers: connectedServers(document()), waiting }
   },
 
-  async members(_: Nothing): Promise<readonly string[]> {
-    return document()
-      .members()
-      .map(({ id }) => id)
+  async self(_: Nothing): Promise<{ member: string }> {
+    return { member: document().memberId }
   },
 
   async testify(_: Nothing): Promise<Testimony> {
@@ -322,8 +326,7 @@ function connectedServers(open: Document): number {
   return open.status().servers.filter(({ state }) => state === 'connected').length
 }
 
-const clocksOf = ({ native }: Document<Y.Doc>): Map<number, number> =>
-  Y.decodeStateVector(Y.encodeStateVector(native))
+const clocksOf = ({ native }: Document<Y.Doc>): Map<number, number> => Y.decodeStateVector(Y.encodeStateVector(native))
 
 function beginningOf(text: string, charactersMax: number): string {
   if (text.length <= charactersMax) return text

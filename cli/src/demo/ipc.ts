@@ -3,7 +3,7 @@
  * number, answers with the same number, and free lines of progress. Child processes call `serveCalls`; the
  * orchestrator's end is in `child.ts`.
  */
-import { type ErrorName, HeddleError } from '@heddle/core'
+import { type ErrorName, HeddleError, type Log } from '@heddle/core'
 
 /** What a child offers: one object in, one object out, both structured-cloneable. */
 export type Handlers = { readonly [name: string]: (params: never) => Promise<unknown> }
@@ -69,4 +69,14 @@ export function serveCalls(handlers: Handlers): void {
 export function reportProgress(text: string, typed?: number): void {
   const reply: Reply = { type: 'progress', text, typed }
   if (process.connected) process.send?.(reply)
+}
+
+/**
+ * Writes warnings and errors to stderr, of which the orchestrator shows the end when the demo fails; with HEDDLE_DEBUG
+ * everything.
+ */
+export const logToParent: Log = (level, event, fields = {}) => {
+  if (process.env.HEDDLE_DEBUG === undefined && level !== 'warn' && level !== 'error') return
+  const details = Object.entries(fields).map(([name, value]) => `${name}=${String(value)}`)
+  process.stderr.write(`${[level, event, ...details].join(' ')}\n`)
 }

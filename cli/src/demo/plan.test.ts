@@ -23,7 +23,10 @@ describe('interleave', () => {
 describe('typePaced', () => {
   it('takes the time its rate says, and counts keystrokes apart from cuts and pastes', async () => {
     const steps: readonly Step[] = [
-      ...Array.from({ length: 38 }, (): Step => ({ kind: 'own', edit: { at: 0, remove: 0, insert: 'x', pauseMs: 80 } })),
+      ...Array.from(
+        { length: 38 },
+        (): Step => ({ kind: 'own', edit: { at: 0, remove: 0, insert: 'x', pauseMs: 80 } })
+      ),
       { kind: 'own', edit: { at: 0, remove: 30, insert: '', pauseMs: 900 } },
       { kind: 'own', edit: { at: 0, remove: 0, insert: 'pasted', pauseMs: 10 } }
     ]
@@ -45,7 +48,13 @@ describe('typeFast', () => {
     let settled = 0
     let turns = 0
     const breathing = setInterval(() => turns++, 0)
-    const typed = await typeFast(steps, () => ++made > 0, 10, async () => void settled++, never)
+    const typed = await typeFast(
+      steps,
+      () => ++made > 0,
+      10,
+      async () => void settled++,
+      never
+    )
     clearInterval(breathing)
     expect(made).toBe(steps.length)
     expect(settled).toBe(Math.floor(steps.length / 10))
@@ -55,6 +64,14 @@ describe('typeFast', () => {
 
   it('does not count an edit that found nothing to do', async () => {
     const steps = interleave([], tinker(text, 2, 9))
-    expect(await typeFast(steps, () => false, 10, async () => undefined, never)).toEqual({ singles: 0, blocks: 0 })
+    expect(
+      await typeFast(
+        steps,
+        () => false,
+        10,
+        async () => undefined,
+        never
+      )
+    ).toEqual({ singles: 0, blocks: 0 })
   })
 })

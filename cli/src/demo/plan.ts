@@ -47,7 +47,8 @@ export async function typePaced(
   const plannedMs = pauses.reduce((sum, pause) => sum + pause, 0)
   const wantedMs = (steps.length / perSecond) * 1000
   // A history without pauses is typed evenly.
-  const dueStepMs = (index: number) => (plannedMs > 0 ? ((pauses[index] ?? 0) * wantedMs) / plannedMs : 1000 / perSecond)
+  const dueStepMs = (index: number) =>
+    plannedMs > 0 ? ((pauses[index] ?? 0) * wantedMs) / plannedMs : 1000 / perSecond
   const startMs = performance.now()
   let dueMs = startMs
   const typed = new Counter()

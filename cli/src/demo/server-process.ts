@@ -4,14 +4,14 @@
  */
 import { HeddleError } from '@heddle/core'
 import { type ServingServer, serve } from '../server.js'
-import { serveCalls } from './ipc.js'
+import { logToParent, serveCalls } from './ipc.js'
 
 let serving: ServingServer | undefined
 
 const calls = {
   /** Port 0 picks a free one. Returns the ticket with the real one. */
   async start({ path, port }: { path: string; port: number }): Promise<{ ticket: string }> {
-    serving = await serve({ path, listen: [`ws://127.0.0.1:${port}`] })
+    serving = await serve({ path, listen: [`ws://127.0.0.1:${port}`], log: logToParent })
     const [ticket] = serving.tickets
     if (ticket === undefined) throw new HeddleError('INTERNAL', 'the server listens nowhere')
     return { ticket }

@@ -116,7 +116,7 @@ export class Incoming {
 
   async #take(envelope: ParsedEnvelope, missing: Missing[]): Promise<void> {
     const { vector, group, joinedEpoch } = this.#room
-    const { member, seq, epoch } = envelope.header
+    const { member, seq, epoch, kind } = envelope.header
     if (equalBytes(member, group.memberId)) return
     const succession = vector.succession(envelope)
     if (succession === 'duplicate' || succession === 'old') return
@@ -127,12 +127,13 @@ export class Incoming {
     // Sealed before this device joined: the state an admin sends covers it.
     if (epoch < joinedEpoch) return
     if (epoch > group.epoch) this.sawFutureEpoch = true
-    if (succession === 'gap' || epoch > group.epoch) {
+    const mayBegin = joinedEpoch > 0n && kind === EnvelopeKind.ENVELOPE_KIND_STATE && vector.get(member) === undefined
+    if ((succession === 'gap' && !mayBegin) || epoch > group.epoch) {
       if (!this.#waiting.add(envelope)) this.#room.context.log('warn', 'waiting.full', { document: this.#room.id })
       if (succession === 'gap') missing.push({ member, fromSeq: vector.seqOf(member) + 1n })
       return
     }
-    if (await this.#open(envelope)) await this.#takeSuccessor(member, seq, missing)
+    if (await this.#open(envelope, succession === 'gap')) await this.#takeSuccessor(member, seq, missing)
   }
 
   async #takeSuccessor(member: Uint8Array, seq: bigint, missing: Missing[]): Promise<void> {
@@ -140,8 +141,8 @@ export class Incoming {
     if (successor !== undefined) await this.#take(successor, missing)
   }
 
-  /** Opens the next envelope of a sender. False when it is not the sender's and the true one must come from elsewhere. */
-  async #open(envelope: ParsedEnvelope): Promise<boolean> {
+  /** Opens the next envelope of a sender, or (`begins`) a state to begin its chain with. False when it is not the sender's and the true one must come from elsewhere. */
+  async #open(envelope: ParsedEnvelope, begins: boolean): Promise<boolean> {
     const { group, crypto } = this.#room
     const { member, seq, epoch, kind } = envelope.header
     const head: Head = { member, seq, hash: envelope.hash.slice() }
@@ -153,7 +154,7 @@ export class Incoming {
         ciphertext: envelope.ciphertext
       })
       if (!equalBytes(opened.memberId, member)) throw new HeddleError('BAD_SIGNATURE', 'the sender is another member')
-      this.#accept(kind, opened.plaintext, opened.role, head)
+      this.#accept(kind, opened.plaintext, opened.role, head, begins)
       if (this.#oldestEpoch === undefined || epoch < this.#oldestEpoch) this.#oldestEpoch = epoch
     } catch (cause) {
       const error = asHeddleError(cause, 'opening a message')
@@ -163,20 +164,21 @@ export class Incoming {
         report(this.#room, new HeddleError('BAD_SIGNATURE', `a forged message of member ${toHex(member)}`, { cause }))
         return false
       }
-      // The sender did sign it: its chain goes on without what it holds.
       report(this.#room, new HeddleError(error.code, `message ${seq} of ${toHex(member)}: ${error.message}`, { cause }))
+      // The sender did sign it: its chain goes on without what it holds, but does not begin there.
+      if (begins) return false
       this.#advance(head, [])
     }
     return true
   }
 
-  #accept(kind: EnvelopeKind, plaintext: Uint8Array, role: Role, head: Head): void {
+  #accept(kind: EnvelopeKind, plaintext: Uint8Array, role: Role, head: Head, begins: boolean): void {
     if (role !== Role.ROLE_ADMIN && role !== Role.ROLE_EDITOR) {
       throw new HeddleError('FORBIDDEN', 'the sender may not write')
     }
     try {
-      if (kind === EnvelopeKind.ENVELOPE_KIND_STATE) this.#acceptState(StatePayload.decode(plaintext), role, head)
-      else this.#advance(head, Payload.decode(plaintext).updates)
+      if (kind === EnvelopeKind.ENVELOPE_KIND_UPDATE) this.#advance(head, Payload.decode(plaintext).updates)
+      else this.#acceptState(StatePayload.decode(plaintext), role, head, begins)
     } catch (cause) {
       if (!(cause instanceof WireError)) throw cause
       throw new HeddleError('MALFORMED', `the payload does not decode: ${cause.message}`, { cause })
@@ -184,16 +186,16 @@ export class Incoming {
   }
 
   /** The state is for members who cannot open what came before they joined; to all others it says nothing new. */
-  #acceptState({ heads, state }: StatePayload, role: Role, head: Head): void {
+  #acceptState({ heads, state }: StatePayload, role: Role, head: Head, begins: boolean): void {
     const { vector, group } = this.#room
     if (role !== Role.ROLE_ADMIN) throw new HeddleError('FORBIDDEN', 'only an admin sends the state')
     const ahead = heads.filter(
       ({ member, seq }) =>
         seq > vector.seqOf(member) && !equalBytes(member, group.memberId) && !equalBytes(member, head.member)
     )
-    this.#advance(head, ahead.length === 0 ? [] : [state])
+    this.#advance(head, ahead.length === 0 && !begins ? [] : [state])
     for (const known of ahead) this.#advance(known, [])
-    if (ahead.length > 0) this.retry()
+    if (ahead.length > 0 || begins) this.retry()
   }
 
   #advance(head: Head, updates: readonly Uint8Array[]): void {

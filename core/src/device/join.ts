@@ -70,7 +70,8 @@ class Waiting implements LinkUser {
   }
 
   async run(signal: AbortSignal): Promise<Welcomed> {
-    const id = `join ${toHex(this.#ref)}`
+    // News is routed by document, and nobody else is attached for this one before it is joined.
+    const id = toHex(this.#invite.group)
     const links = this.#invite.servers.map((server) => this.#on.pool.link(server))
     const abort = () =>
       this.#settle?.reject(new HeddleError('ABORTED', 'joining was aborted; the invite can be followed again'))

@@ -13,6 +13,7 @@ import {
   type Head,
   Payload,
   Receipt,
+  Role,
   type Signed,
   SIGNATURE_LABELS,
   StateDutyRecord,
@@ -33,6 +34,7 @@ const updatesMax = 1024
 /** A message of this device that some server has not receipted. */
 interface OwnEnvelope {
   readonly bytes: Uint8Array
+  readonly epoch: bigint
   readonly hash: Uint8Array
 }
 
@@ -58,6 +60,8 @@ export class Outgoing {
   #durableSeq: bigint
   #hold: Disposable | undefined
   #mustFlush = false
+  /** Everything has to be said once more in the present epoch. */
+  #resend = false
   #stateDuty: StateDutyRecord | undefined
   #settling: Settling[] = []
   #safeSeq = 0n
@@ -69,7 +73,8 @@ export class Outgoing {
     this.#unsealed = start.unsealed.map(({ key, value }) => ({ entry: readU64(key), bytes: value }))
     this.#nextUnsealed = (this.#unsealed.at(-1)?.entry ?? -1n) + 1n
     for (const { key, value } of start.own) {
-      this.#own.set(readU64(key), { bytes: value, hash: parseEnvelope(value).hash })
+      const { header, hash } = parseEnvelope(value)
+      this.#own.set(readU64(key), { bytes: value, epoch: header.epoch, hash })
     }
     this.#receipted = new Map(start.receipted)
     this.#stateDuty = start.stateDuty
@@ -122,12 +127,13 @@ export class Outgoing {
   /** Takes and seals what may leave now. `online`: some server is there to take it. */
   async step(turn: Turn, online: boolean): Promise<void> {
     const inFlight = this.ownSeq > this.sentSeq
-    const canSeal = online && !inFlight && !this.#room.removed
+    const canSeal = online && !inFlight && this.#mayWrite
     const before = this.ownSeq
+    const flushed = canSeal || this.#mustFlush || !online || !this.#mayWrite
     if (canSeal) {
       await this.#payState(turn)
       await this.#sealUpdates(turn)
-    } else if (this.#mustFlush || !online) {
+    } else if (flushed) {
       this.#flushUnsealed(turn)
     } else {
       this.#hold ??= this.#room.context.clock.setTimer(holdMs, () => {
@@ -136,7 +142,6 @@ export class Outgoing {
         this.#room.wake()
       })
     }
-    const flushed = canSeal || this.#mustFlush || !online
     if (flushed) this.#settleFlushed(turn)
     if (this.ownSeq > before) {
       this.#dropReceipted(turn)
@@ -181,9 +186,21 @@ export class Outgoing {
     }
     const key = toHex(server)
     if (head.seq <= this.receiptedSeq(key)) return
+    if (this.#cameTooLate(head.seq)) this.#resend = true
     this.#receipted.set(key, head.seq)
     this.#announceSafe()
     this.#room.wake()
+  }
+
+  /** Whether messages that just got their first receipt were sealed so long ago that others may have lost the keys. */
+  #cameTooLate(receiptedSeq: bigint): boolean {
+    const { group } = this.#room
+    const oldest = group.epoch - BigInt(group.public.document.policy.retainedEpochs)
+    for (let seq = this.sentSeq + 1n; seq <= receiptedSeq; seq++) {
+      const own = this.#own.get(seq)
+      if (own !== undefined && own.epoch <= oldest) return true
+    }
+    return false
   }
 
   /** Resolves when all local edits made before the call have reached the level. */
@@ -198,6 +215,12 @@ export class Outgoing {
   dispose(): void {
     this.#hold?.[Symbol.dispose]()
     this.#hold = undefined
+  }
+
+  /** What a reader edits stays here until it may write. */
+  get #mayWrite(): boolean {
+    const { group, removed } = this.#room
+    return !removed && group.me.role !== Role.ROLE_READER
   }
 
   /** Local changes become durable without being sealed: nobody is there to take them, or a message is in flight. */
@@ -217,6 +240,10 @@ export class Outgoing {
     for (const { entry } of waiting) turn.del(this.#room.store.key('unsealed', entry))
     const updates = waiting.map(({ bytes }) => bytes)
     if (fresh !== undefined) updates.push(fresh)
+    if (this.#resend) {
+      this.#resend = false
+      updates.push(this.#room.replica.doc.snapshot())
+    }
     for (const batch of inPayloads(updates)) {
       if (batch.every(({ length }) => length <= updateBytesMax)) await this.#sealPayload(turn, batch)
       else {
@@ -244,7 +271,8 @@ export class Outgoing {
     const state = first ? replica.doc.snapshot() : replica.doc.diff(duty.sentVersion)
     this.#stateDuty = { ...duty, sentVersion: replica.doc.version() }
     turn.put(store.key('stateDuty'), StateDutyRecord.encode(this.#stateDuty))
-    await this.#seal(turn, EnvelopeKind.ENVELOPE_KIND_STATE, StatePayload.encode({ heads, state }))
+    const kind = first ? EnvelopeKind.ENVELOPE_KIND_STATE : EnvelopeKind.ENVELOPE_KIND_STATE_UPDATE
+    await this.#seal(turn, kind, StatePayload.encode({ heads, state }))
   }
 
   /** Encrypts, chains and signs one message; it and the used-up key become durable with the turn. */
@@ -266,7 +294,7 @@ export class Outgoing {
     const { signed, hash } = digest(header, senderData, ciphertext)
     const bytes = Envelope.encode({ header, senderData, ciphertext, signature: group.sign(signed) })
     this.sealedBytes += bytes.length
-    this.#own.set(seq, { bytes, hash })
+    this.#own.set(seq, { bytes, epoch: group.epoch, hash })
     const head: Head = { member, seq, hash }
     vector.advance(head)
     turn.put(store.key('own', seq), bytes)

@@ -20,6 +20,7 @@ import {
   type MemberState,
   type MessageKey,
   type Ratchet,
+  SECRET_BYTES,
   type SecretTree,
   TlsReader,
   TlsWriter
@@ -197,12 +198,12 @@ function readEpochPart(kind: number, key: TlsReader, value: Uint8Array, loaded: 
       loaded.endedAtMs = Number(reader.uint64())
       break
     case KIND.node:
-      loaded.nodes.set(key.uint32(), reader.raw(value.length))
+      loaded.nodes.set(key.uint32(), reader.raw(SECRET_BYTES))
       break
     case KIND.ratchet: {
       const ratchet = ratchetOf(loaded, key.uint32())
       ratchet.generation = reader.uint32()
-      ratchet.secret = reader.raw(value.length - 4)
+      ratchet.secret = reader.raw(SECRET_BYTES)
       break
     }
     case KIND.skipped: {

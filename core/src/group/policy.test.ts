@@ -267,18 +267,20 @@ describe('a member', () => {
       leaf: { signaturePublicKey: newPublicKey, credential: { credentialType: 'basic', identity: newPublicKey } }
     })
     await expectRefused(w, w.editor, newIdentity, 'INVALID', /changes the signature key/)
-    const victimsKey = await forge(w.editor, [], {
-      leaf: { signaturePublicKey: victim, credential: { credentialType: 'basic', identity: victim } }
+    const victimsKey = await edited(w.editor, ({ proposals, path }) => {
+      if (path === undefined) throw new Error('a commit without path')
+      const credential = { credentialType: 'basic', identity: victim } as const
+      return { proposals, path: { ...path, leafNode: { ...path.leafNode, signaturePublicKey: victim, credential } } }
     })
     await expectRefused(w, w.editor, victimsKey, 'BAD_SIGNATURE')
     const newDevice = await forge(w.editor, [], { leaf: { extensions: [otherDevice] } })
     await expectRefused(w, w.editor, newDevice, 'INVALID', /device/)
     const noDevice = await forge(w.editor, [], { leaf: { extensions: [] } })
     await expectRefused(w, w.editor, noDevice, 'INVALID', /device/)
-    const noCapabilities = await forge(w.editor, [], {
-      leaf: {
-        capabilities: { versions: ['mls10'], ciphersuites: [], extensions: [], proposals: [], credentials: ['basic'] }
-      }
+    const noCapabilities = await edited(w.editor, ({ proposals, path }) => {
+      if (path === undefined) throw new Error('a commit without path')
+      const capabilities = { ...path.leafNode.capabilities, extensions: [] }
+      return { proposals, path: { ...path, leafNode: { ...path.leafNode, capabilities } } }
     })
     await expectRefused(w, w.editor, noCapabilities, 'INVALID')
     expectAgreement(w)

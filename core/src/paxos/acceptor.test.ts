@@ -47,7 +47,7 @@ const refusedBy = (acceptor: Acceptor, refusal: Refused): AcceptorOutcome => ({
   reply: { kind: 'refused', refusal },
   evidence: undefined
 })
-const nackOf = (outcome: AcceptorOutcome): NackReason | undefined =>
+const nackOf = (outcome: AcceptorOutcome): number | undefined =>
   outcome.reply.kind === 'refused' && outcome.reply.refusal.kind === 'nack'
     ? outcome.reply.refusal.nack.reason
     : undefined
@@ -308,7 +308,7 @@ test('whatever it is asked, an acceptor never votes below a promise it gave, nor
     fc.property(fc.array(action, { maxLength: 25 }), (actions) => {
       let acceptor = fresh()
       let durable: AcceptorRecord | undefined
-      const said: Uint8Array[] = []
+      const said: Said[] = []
       let highest: Ballot | undefined
       for (const { kind, round, leaf, name } of actions) {
         const of = ballot(round, leaf)
@@ -321,32 +321,32 @@ test('whatever it is asked, an acceptor never votes below a promise it gave, nor
         if (outcome.record !== undefined) durable = AcceptorRecord.decode(AcceptorRecord.encode(outcome.record))
         acceptor = outcome.acceptor
         if (outcome.reply.kind === 'refused') continue
-        const { statement } = outcome.reply
-        const { ballot: spoken } =
-          outcome.reply.kind === 'vote' ? Vote.decode(statement) : PromiseCodec.decode(statement)
-        expect(compareBallots(spoken, highest)).toBeGreaterThanOrEqual(0)
-        highest = spoken
-        said.push(statement)
-        for (const earlier of said) expect(contradicts(earlier, statement)).toBe(false)
+        const now = saidIn(outcome.reply.kind, outcome.reply.statement)
+        expect(compareBallots(now.value.ballot, highest)).toBeGreaterThanOrEqual(0)
+        highest = now.value.ballot
+        said.push(now)
+        for (const earlier of said) expect(contradicts(earlier, now)).toBe(false)
       }
     }),
     { numRuns: 300, seed: 1 }
   )
 })
 
-/** One number for two statements, or two values voted for in one ballot. */
-function contradicts(a: Uint8Array, b: Uint8Array): boolean {
-  if (equalBytes(a, b)) return false
-  const [one, other] = [statementOf(a), statementOf(b)]
-  if (one.statementSeq === other.statementSeq) return true
-  return 'valueHash' in one && 'valueHash' in other && equalBallots(one.ballot, other.ballot)
+interface Said {
+  readonly bytes: Uint8Array
+  readonly vote: boolean
+  readonly value: { readonly ballot: Ballot; readonly statementSeq: bigint }
 }
 
-/** A vote names a value; a promise does not decode as one. */
-function statementOf(bytes: Uint8Array): ReturnType<typeof Vote.decode> | ReturnType<typeof PromiseCodec.decode> {
-  try {
-    return Vote.decode(bytes)
-  } catch {
-    return PromiseCodec.decode(bytes)
-  }
+const saidIn = (kind: 'promise' | 'vote', bytes: Uint8Array): Said => ({
+  bytes,
+  vote: kind === 'vote',
+  value: kind === 'vote' ? Vote.decode(bytes) : PromiseCodec.decode(bytes)
+})
+
+/** One number for two statements, or two votes or two promises for one ballot. */
+function contradicts(a: Said, b: Said): boolean {
+  if (a.vote === b.vote && equalBytes(a.bytes, b.bytes)) return false
+  if (a.value.statementSeq === b.value.statementSeq) return true
+  return a.vote === b.vote && equalBallots(a.value.ballot, b.value.ballot)
 }

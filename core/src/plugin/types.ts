@@ -21,7 +21,7 @@ export type Log = (level: LogLevel, event: string, fields?: Readonly<Record<stri
 
 /** Time as the host sees it: the system's, or a simulator's. */
 export interface Clock {
-  /** Milliseconds since the Unix epoch. */
+  /** Milliseconds since the Unix epoch, a whole number. */
   now(): number
   /** Calls `callback` once after `delayMs`; disposing before that cancels it. */
   setTimer(delayMs: number, callback: () => void): Disposable

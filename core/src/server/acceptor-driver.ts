@@ -87,12 +87,9 @@ function pushVote(document: Document, vote: Signed, proposer: ServerChannel): vo
 }
 
 async function acceptedValue(document: Document, hash: Uint8Array): Promise<Uint8Array> {
-  const { parts, store } = document
-  const stored = await store.readValue(hash)
-  if (stored !== undefined) return stored
-  // Accepted a moment ago and still on its way to storage.
-  await parts.writer.write({})
-  const value = await store.readValue(hash)
+  // It may have been accepted a moment ago and still be on its way to storage.
+  await document.written
+  const value = await document.store.readValue(hash)
   if (value === undefined) throw new HeddleError('STORAGE_CORRUPT', `the accepted value ${toHex(hash)} is missing`)
   return value
 }
@@ -121,7 +118,7 @@ async function refused(document: Document, refusal: Refusal): Promise<Reply> {
 
 /** A slot that is decided here but not yet durable is told of once it is. */
 async function decidedFrom(document: Document, slot: bigint): Promise<Reply> {
-  await document.parts.writer.write({})
+  await document.written
   const slots = await document.readDecided(slot)
   const body: Body = { $case: 'decided', value: { group: document.group, slots } }
   return reply(body)

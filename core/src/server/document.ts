@@ -67,6 +67,7 @@ export class Document {
   senderCount: number
   acceptor: Acceptor
   #epochs: readonly Epoch[]
+  #lastWrite: Promise<void> = Promise.resolve()
   readonly #receipts = new Map<string, { readonly position: bigint; readonly receipt: Signed }>()
 
   constructor(init: DocumentInit) {
@@ -132,11 +133,17 @@ export class Document {
     return new HeddleError(code, message, { info: { group: this.group, slot: this.current.number } })
   }
 
-  /** Hands a batch to the writer. A failure stops the server and reaches the client through its reply's own turn. */
+  /** Hands a batch to the writer. A failure stops the server and reaches whoever waits for `written`. */
   write(batch: Batch, onDurable?: () => void): void {
-    this.parts.writer.write(batch, onDurable).catch(() => {
-      // `Writer.failed` has it; the reply that waits behind this write is refused as well.
+    this.#lastWrite = this.parts.writer.write(batch, onDurable)
+    this.#lastWrite.catch(() => {
+      // `Writer.failed` has it.
     })
+  }
+
+  /** Resolves when everything written so far is durable: then what is true now may be told. */
+  get written(): Promise<void> {
+    return this.#lastWrite
   }
 
   /** Envelopes became durable: `records` are their senders' new heads. */

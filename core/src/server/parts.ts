@@ -57,7 +57,7 @@ export type ServerEvent =
   | 'decided'
   | 'envelopeDelivered'
 
-/** What a request comes to. It is sent when everything written before is durable. */
+/** What a request comes to. It is sent when everything written before for the document is durable. */
 export interface Reply {
   /** Evaluated then: it may speak of what has become durable. */
   readonly body: () => Body

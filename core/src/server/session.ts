@@ -91,7 +91,8 @@ export class Session {
     try {
       await this.#handle(request, body)
     } catch (cause) {
-      await this.#refuse(request, cause).catch((error: unknown) => this.#giveUp(error))
+      // Not even a Problem can be told when the connection is gone; then this is all there is to do.
+      await this.#refuse(request, asHeddleError(cause)).catch((error: unknown) => this.close(asHeddleError(error)))
     }
   }
 
@@ -129,13 +130,24 @@ export class Session {
 
   async #inDocument(request: bigint, group: Uint8Array, body: DocumentRequest): Promise<void> {
     await this.#documents.use(group, async (document) => {
-      try {
-        await this.#answer(request, await document.mutex.run(() => this.#perform(document, body)))
-      } catch (cause) {
-        // Here, so that a Problem too is told only when what it speaks of is durable.
-        await this.#refuse(request, cause)
-      }
+      const { outcome, written } = await document.mutex.run(async () => {
+        const outcome = await this.#outcome(document, body)
+        // Taken in the same step: a later request's batch is not what this answer speaks of.
+        return { outcome, written: document.written }
+      })
+      // A refusal speaks of the document's state as much as an answer does.
+      await written
+      if (HeddleError.is(outcome)) await this.#refuse(request, outcome)
+      else await this.#answer(request, outcome)
     })
+  }
+
+  async #outcome(document: Document, body: DocumentRequest): Promise<Reply | HeddleError> {
+    try {
+      return await this.#perform(document, body)
+    } catch (cause) {
+      return asHeddleError(cause)
+    }
   }
 
   #perform(document: Document, body: DocumentRequest): Reply | Promise<Reply> {
@@ -197,26 +209,16 @@ export class Session {
     return done
   }
 
-  /** Waits until everything written before is durable, then speaks. */
   async #answer(request: bigint, { body, sent }: Reply): Promise<void> {
-    await this.#parts.writer.write({})
     const sending = this.#channel.send(request, body())
     sent?.()
     await sending
   }
 
-  async #refuse(request: bigint, cause: unknown): Promise<void> {
+  async #refuse(request: bigint, error: HeddleError): Promise<void> {
     if (this.#channel.end !== undefined) return
-    const error = HeddleError.is(cause) ? cause : new HeddleError('INTERNAL', 'the server failed', { cause })
     this.#report(error)
-    await this.#parts.writer.write({})
     await this.#channel.refuse(request, error)
-  }
-
-  /** Not even a Problem could be told: the connection is gone, or storage has failed and the server stops. */
-  async #giveUp(cause: unknown): Promise<void> {
-    const error = HeddleError.is(cause) ? cause : new HeddleError('INTERNAL', 'the server failed', { cause })
-    await this.#channel.close(error)
   }
 
   #report(error: HeddleError): void {
@@ -236,6 +238,10 @@ export class Session {
         info: { retryAfterMs: waitMs }
       })
   }
+}
+
+function asHeddleError(cause: unknown): HeddleError {
+  return HeddleError.is(cause) ? cause : new HeddleError('INTERNAL', 'the server failed', { cause })
 }
 
 /** The document a signed Prepare or Accept is about. Throws MALFORMED. */

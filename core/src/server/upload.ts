@@ -170,11 +170,11 @@ class UploadStore {
 
   /** Whether this very envelope is in the log; false when another has its number. */
   async #isStored(envelope: ParsedEnvelope): Promise<boolean> {
-    const { store, parts } = this.#document
+    const { store } = this.#document
     const { member, seq } = envelope.header
     // It may still be on its way to storage, or in this very batch.
     this.write()
-    await parts.writer.write({})
+    await this.#document.written
     const [position] = await store.readPositions(member, seq, 1)
     if (position === undefined) throw new HeddleError('STORAGE_CORRUPT', `no position is stored for envelope ${seq}`)
     const { bytes } = await store.readEnvelope(position)

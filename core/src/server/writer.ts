@@ -1,7 +1,7 @@
 /**
  * The one way to storage: a FIFO of batches of all documents. While a commit is under way the next batches gather, and go
- * together in one (group commit). Everything a server says that follows from its state waits for its turn here, so that
- * nothing is acknowledged that a crash can undo (SPEC SRV).
+ * together in one (group commit). Whatever a server says waits until the last batch before it of the same document is
+ * durable, so that nothing is acknowledged that a crash can undo (SPEC SRV).
  */
 import { HeddleError } from '../errors.js'
 import type { Batch, Entry, KeyRange, Storage } from '../plugin/index.js'
@@ -44,8 +44,8 @@ export class Writer {
   }
 
   /**
-   * Resolves once the batch, and all that was written before, is durable; an empty batch just waits for its turn. When
-   * several become durable together, first every `onDurable` runs, in order, then the promises resolve, in order.
+   * Resolves once the batch, and all that was written before, is durable. When several become durable together, first
+   * every `onDurable` runs, in order, then the promises resolve, in order.
    * `onDurable` must not throw. Rejects when storage has failed or the writer was closed. Owns the batch's bytes.
    */
   write(batch: Batch, onDurable?: () => void): Promise<void> {
@@ -69,8 +69,7 @@ export class Writer {
     let round: readonly Write[] = []
     try {
       for (round = this.#takeRound(); round.length > 0; round = this.#takeRound()) {
-        const batch = merged(round)
-        if (batch !== undefined) await this.#storage.commit({ ...batch, expect: [this.#fence] })
+        await this.#storage.commit({ ...merged(round), expect: [this.#fence] })
         for (const write of round) {
           this.#queuedBytes -= write.bytes
           write.onDurable?.()
@@ -85,13 +84,10 @@ export class Writer {
   }
 
   /**
-   * What goes together in one commit. Empty batches at the head have nothing left to wait for and are a round by
-   * themselves. A batch deletes before it puts, so one that deletes can only be the first of its round: a later one would
-   * delete before what an earlier one puts.
+   * What goes together in one commit. A batch deletes before it puts, so one that deletes can only be the first of its
+   * round: a later one would delete before what an earlier one puts.
    */
   #takeRound(): readonly Write[] {
-    const first = this.#queue.findIndex(({ batch }) => !isEmpty(batch))
-    if (first !== 0) return this.#queue.splice(0, first < 0 ? this.#queue.length : first)
     let bytes = 0
     let puts = 0
     let count = 0
@@ -114,10 +110,7 @@ export class Writer {
 
 const deletes = (batch: Batch): boolean => (batch.del?.length ?? 0) + (batch.delRange?.length ?? 0) > 0
 
-const isEmpty = (batch: Batch): boolean => !deletes(batch) && (batch.put?.length ?? 0) === 0
-
-/** Undefined when there is nothing to store. */
-function merged(round: readonly Write[]): Batch | undefined {
+function merged(round: readonly Write[]): Required<Omit<Batch, 'expect'>> {
   const put: Entry[] = []
   const del: Uint8Array[] = []
   const delRange: KeyRange[] = []
@@ -126,7 +119,7 @@ function merged(round: readonly Write[]): Batch | undefined {
     del.push(...(batch.del ?? []))
     delRange.push(...(batch.delRange ?? []))
   }
-  return put.length + del.length + delRange.length === 0 ? undefined : { put, del, delRange }
+  return { put, del, delRange }
 }
 
 function fatalError(cause: unknown): HeddleError {

@@ -49,9 +49,14 @@ describe('a canonical message', () => {
     expect(prepare(group, slot, ctx, inner)).toBe(code)
   })
 
-  test('is refused with a varint of 64 bits and a tenth byte of zero', () => {
-    const long = [...tag(2, 0), 0x81, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x00]
-    expect(prepare(group, long, ctx, ballot(round))).toBe('not_minimal')
+  test('is refused with a value in any number of bytes but the least', () => {
+    for (let bits = 0n; bits < 63n; bits += 7n) {
+      const value = 2n ** bits
+      expect(prepare(group, varintField(2, value), ctx, ballot(round))).toBe('accepted')
+      expect(prepare(group, [...tag(2, 0), ...longVarint(value)], ctx, ballot(round))).toBe('not_minimal')
+    }
+    const tenBytesOfZero = [...tag(2, 0), 0x81, ...filled(8, 0x80), 0x00]
+    expect(prepare(group, tenBytesOfZero, ctx, ballot(round))).toBe('not_minimal')
   })
 
   test('is refused with an empty text written out', () => {

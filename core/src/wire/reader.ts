@@ -42,11 +42,10 @@ export class Reader {
     return new WireError(code, where, this.pos, detail)
   }
 
-  /** The next tag. In a canonical message it must not be below the one before it. */
+  /** The next tag, when the message has not ended. In a canonical one it must not be below the tag before it. */
   tag(end: number, previous: number, type: string): number {
-    const start = this.pos
-    let tag = this.#input[start] as number
-    if (start < end && tag < 0x80) this.pos = start + 1
+    let tag = this.#input[this.pos] as number
+    if (tag < 0x80) this.pos++
     else tag = this.#longTag(end, type)
     if (tag < 8) throw this.error('tag', type)
     if (this.canonical && tag < previous) throw this.error('order', type)
@@ -164,7 +163,6 @@ export class Reader {
   }
 
   fixed64(end: number, where: string): bigint {
-    if (end - this.pos < 8) throw this.error('truncated', where)
     const low = this.fixed32(end, where)
     const high = this.fixed32(end, where)
     return (BigInt(high) << 32n) | BigInt(low)

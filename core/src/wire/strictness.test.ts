@@ -3,7 +3,7 @@
  * decoders of common protobuf libraries were measured to accept.
  */
 import { describe, expect, test } from 'vitest'
-import { Frame, HelloAck, Hello, LIMITS, Ping, Subscribe, WireError, type WireErrorCode } from './index.js'
+import { Frame, HelloAck, Hello, LIMITS, Ping, Problem, Subscribe, WireError, type WireErrorCode } from './index.js'
 import type { Codec } from './runtime.js'
 import { bytesField, bytesOf, filled, longVarint, tag, varint, varintField } from './testing/bytes.js'
 
@@ -88,6 +88,11 @@ describe('what common decoders accept and ours refuse', () => {
 
   test('a negative enum value', () => {
     expectRefused(Subscribe, bytesOf(group, varintField(2, 2n ** 64n - 1n)), 'varint', 'Subscribe.mode')
+    expectRefused(Problem, bytesOf(varintField(1, 2n ** 31n)), 'range', 'Problem.code')
+  })
+
+  test('an unknown value of an open enum is kept', () => {
+    expect(Problem.decode(bytesOf(varintField(1, 2n ** 31n - 1n))).code).toBe(2 ** 31 - 1)
   })
 })
 

@@ -6,7 +6,7 @@ import { type Context, type CrdtDoc, type CrdtInit, HeddleError } from '@heddle/
 import * as Y from 'yjs'
 import { documentToJson } from './json.js'
 import { LocalChanges } from './local-changes.js'
-import { decodeUpdates, stateVectorOf } from './updates.js'
+import { decodeUpdates, hex, stateVectorOf } from './updates.js'
 import { Waiting } from './waiting.js'
 
 export class YjsDocument implements CrdtDoc<Y.Doc> {
@@ -25,10 +25,16 @@ export class YjsDocument implements CrdtDoc<Y.Doc> {
   constructor({ actor, snapshot, updates = [] }: CrdtInit, gc: boolean, log: Context['log']) {
     this.#log = log
     this.#actor = actor.slice()
-    this.native = new Y.Doc({ gc, guid: Buffer.from(actor).toString('hex') })
+    // yjs would take a random guid; it stays on this device.
+    this.native = new Y.Doc({ gc, guid: hex(actor) })
     this.#useClientId()
-    this.apply(snapshot === undefined ? updates : [snapshot, ...updates])
     this.native.on('afterTransactionCleanup', (transaction) => this.#transactionEnded(transaction))
+    try {
+      this.apply(snapshot === undefined ? updates : [snapshot, ...updates])
+    } catch (cause) {
+      if (!HeddleError.is(cause, 'CRDT_TAINTED')) throw cause
+      throw new HeddleError('CRDT_MALFORMED', 'the stored yjs document cannot be put together', { cause })
+    }
   }
 
   apply(updates: readonly Uint8Array[]): { readonly applied: number; readonly pending: number } {
@@ -36,7 +42,8 @@ export class YjsDocument implements CrdtDoc<Y.Doc> {
     const tight = decodeUpdates(updates)
     let isIntegrated = false
     try {
-      this.native.transact(
+      Y.transact(
+        this.native,
         () => {
           for (const { bytes } of tight) Y.applyUpdate(this.native, bytes, this.#remote)
           isIntegrated = true

@@ -29,6 +29,12 @@ function typeToJson(type: SharedType): unknown {
 
 type SharedType = Y.AbstractType<Y.YEvent<Y.AbstractType<unknown>>>
 
+/** A nested type says what it is, even when it is empty. */
+function emptyOf(type: SharedType): unknown {
+  if (type instanceof Y.Text) return ''
+  return type instanceof Y.Map ? {} : []
+}
+
 function fieldsOf(type: SharedType): Record<string, unknown> {
   const fields: Record<string, unknown> = {}
   for (const [key, item] of type._map) {
@@ -80,7 +86,10 @@ function textToJson(items: readonly Y.Item[]): unknown {
 }
 
 function contentToJson(content: Y.Item['content']): unknown[] {
-  if (content instanceof Y.ContentType) return [typeToJson(content.type as SharedType) ?? null]
+  if (content instanceof Y.ContentType) {
+    const type = content.type as SharedType
+    return [typeToJson(type) ?? emptyOf(type)]
+  }
   if (content instanceof Y.ContentDoc) return [{ $document: content.doc.guid }]
   return content.getContent().map(valueToJson)
 }

@@ -66,10 +66,9 @@ export class LocalChanges {
 
   /** One update with all that is not settled; a new array. */
   encode(store: Y.Doc['store']): Uint8Array {
-    const byClient = Map.groupBy(this.#spans, ({ client }) => client)
-    const first = [...byClient.values()].flatMap((spans) => spans.slice(0, 1))
-    const update = encodeUpdate(store, first, Y.mergeDeleteSets(this.#deletions))
-    const rest = [...byClient.values()].flatMap((spans) => spans.slice(1))
+    const isFirst = (span: Span) => this.#spans.find(({ client }) => client === span.client) === span
+    const update = encodeUpdate(store, this.#spans.filter(isFirst), Y.mergeDeleteSets(this.#deletions))
+    const rest = this.#spans.filter((span) => !isFirst(span))
     if (rest.length === 0) return update
     // An update of yjs has one run of structs for each client.
     const empty = Y.createDeleteSet()

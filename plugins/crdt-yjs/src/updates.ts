@@ -50,3 +50,7 @@ export function mergeUpdates(updates: readonly Uint8Array[]): Uint8Array {
   }
   return level[0] ?? Y.encodeStateAsUpdate(new Y.Doc())
 }
+
+export function hex(bytes: Uint8Array): string {
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')
+}

@@ -47,7 +47,7 @@ export function createVirtualClock(startMs: number, options: VirtualClockOptions
       return timers.size
     },
     setTimer(delayMs, callback) {
-      const timer: Timer = { atMs: nowMs + Math.max(0, delayMs), order: order++, callback }
+      const timer: Timer = { atMs: nowMs + Math.ceil(Math.max(0, delayMs)), order: order++, callback }
       timers.add(timer)
       return { [Symbol.dispose]: () => timers.remove(timer) }
     },

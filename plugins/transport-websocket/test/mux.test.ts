@@ -2,7 +2,7 @@
 import { createVirtualClock } from '@heddle/transport-memory'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { ByteReader, ByteWriter } from '../src/bytes.js'
+import { ByteReader, ByteWriter, sameBytes } from '../src/bytes.js'
 import { newCounters } from '../src/counters.js'
 import type { Settings } from '../src/handshake/messages.js'
 import { MuxConnection } from '../src/mux/connection.js'
@@ -144,7 +144,7 @@ describe('sending', () => {
     const writing = near.write(frame)
     await settled()
     expect(received).toBeLessThan(66 * KIB)
-    expect((await far.frames[Symbol.asyncIterator]().next()).value).toEqual(frame)
+    expect(sameBytes((await far.frames[Symbol.asyncIterator]().next()).value, frame)).toBe(true)
     await writing
   })
 
@@ -159,7 +159,8 @@ describe('sending', () => {
     await expect(writing).rejects.toMatchObject({ code: 'ABORTED' })
     frame.fill(9)
     const second = near.write(Uint8Array.of(1))
-    expect((await far.frames[Symbol.asyncIterator]().next()).value).toEqual(new Uint8Array(200 * KIB).fill(5))
+    const first = (await far.frames[Symbol.asyncIterator]().next()).value
+    expect(sameBytes(first, new Uint8Array(200 * KIB).fill(5))).toBe(true)
     expect((await far.frames[Symbol.asyncIterator]().next()).value).toEqual(Uint8Array.of(1))
     await second
   })
@@ -220,7 +221,7 @@ describe('opening streams', () => {
     expect(sockets.server.closedWith).toBeUndefined()
   })
 
-  it('says nothing of a stream that was disposed of before anything was sent', async () => {
+  it('says nothing of streams that were disposed of before they could be announced', async () => {
     const entries: string[] = []
     const { client } = connected((bytes) => {
       entries.push(...entriesOf(bytes))
@@ -228,7 +229,8 @@ describe('opening streams', () => {
     })
     for (let i = 0; i < 20; i++) await (await client.open())[Symbol.asyncDispose]()
     await settled()
-    expect(entries).toEqual([])
+    // The first leaves at once, as every first entry after a pause; the other nineteen are gone by the end of the turn.
+    expect(entries).toEqual(['open 1', 'reset 1'])
   })
 })
 
@@ -308,8 +310,11 @@ describe('a peer that breaks the protocol', () => {
     })
     connection(sockets.server, 'listening')
     sockets.server.isFull = true
+    sockets.client.send(joined(entry(0, KIND.ping)))
+    await settled()
     for (let i = 0; i < 1000; i++) sockets.client.send(joined(entry(0, KIND.ping)))
     await settled()
+    expect(answers).toEqual(['pong 0'])
     sockets.server.drain()
     await settled()
     expect(answers).toEqual(['pong 0', 'pong 0'])

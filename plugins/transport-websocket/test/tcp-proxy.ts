@@ -2,8 +2,13 @@
 import { connect, createServer, type Socket } from 'node:net'
 import type { Detour } from '@heddle/conformance'
 
+export interface TcpDetour extends Detour {
+  /** Lets nothing through any more and tells nobody. */
+  freeze(): void
+}
+
 /** A way to `address` ("ws://host:port") through a proxy on this machine. */
-export async function tcpDetour(address: string): Promise<Detour> {
+export async function tcpDetour(address: string): Promise<TcpDetour> {
   const target = new URL(address)
   const sockets = new Set<Socket>()
   const server = createServer((near) => {
@@ -27,6 +32,9 @@ export async function tcpDetour(address: string): Promise<Detour> {
   return {
     address: `${target.protocol}//127.0.0.1:${bound.port}`,
     sever,
+    freeze() {
+      for (const socket of sockets) socket.unpipe().pause()
+    },
     async [Symbol.asyncDispose]() {
       await sever()
       await new Promise((resolve) => server.close(resolve))

@@ -1,7 +1,12 @@
 /** Commits that an honest member would not build, signed with a member's real keys; read from its stored records. */
 import { createMembershipTag } from 'ts-mls/authenticatedContent.js'
 import type { Commit } from 'ts-mls/commit.js'
-import { createContentCommitSignature, type FramedContent, toTbs } from 'ts-mls/framedContent.js'
+import {
+  createContentCommitSignature,
+  type FramedContent,
+  type FramedContentAuthData,
+  toTbs
+} from 'ts-mls/framedContent.js'
 import type { LeafNode } from 'ts-mls/leafNode.js'
 import type { Proposal } from 'ts-mls/proposal.js'
 import type { PublicMessage } from 'ts-mls/publicMessage.js'
@@ -92,8 +97,17 @@ function commitOf({ content }: PublicMessage): Commit {
   return content.commit
 }
 
+/** One of the member's honest commits with another confirmation tag, under a right membership tag. */
+export async function wrongConfirmation(member: Member): Promise<Uint8Array> {
+  const { commit } = await member.group.buildCommit()
+  const message = decodePublicMessage(commit)
+  if (message.auth.contentType !== 'commit') throw new Error('not a commit')
+  const auth = { ...message.auth, confirmationTag: new Uint8Array(32) }
+  return tag(member, message.content, auth)
+}
+
 async function sign(member: Member, commit: Commit, original: PublicMessage): Promise<Uint8Array> {
-  const { state, signatureKey, memberState } = secretsOf(member)
+  const { state, signatureKey } = secretsOf(member)
   const { mls } = member.group.public.suite
   const { framedContent, signature } = await createContentCommitSignature(
     state.context,
@@ -104,8 +118,13 @@ async function sign(member: Member, commit: Commit, original: PublicMessage): Pr
     signatureKey,
     mls.signature
   )
-  const auth = { ...original.auth, signature }
-  const tbm = { contentTbs: toTbs(framedContent as FramedContent, 'mls_public_message', state.context), auth }
-  const membershipTag = await createMembershipTag(memberState.secrets.membershipKey, tbm, mls.hash)
-  return encodePublicMessage({ content: framedContent, auth, senderType: 'member', membershipTag })
+  return tag(member, framedContent, { ...original.auth, signature })
+}
+
+async function tag(member: Member, content: FramedContent, auth: FramedContentAuthData): Promise<Uint8Array> {
+  const { state, memberState } = secretsOf(member)
+  const tbm = { contentTbs: toTbs(content, 'mls_public_message', state.context), auth }
+  const { hash } = member.group.public.suite.mls
+  const membershipTag = await createMembershipTag(memberState.secrets.membershipKey, tbm, hash)
+  return encodePublicMessage({ content, auth, senderType: 'member', membershipTag })
 }

@@ -13,6 +13,7 @@ import {
   PublicGroup,
   type StoredRecord
 } from '../index.js'
+import { hashTree, rootHash } from '../mls/index.js'
 
 export const { ROLE_ADMIN: ADMIN, ROLE_EDITOR: EDITOR, ROLE_READER: READER } = Role
 export const NOW_MS = 1_760_000_000_000
@@ -175,6 +176,9 @@ export function expectAgreement({ members, observer }: World): void {
     expect(group.public.servers).toEqual(observer.servers)
   }
   expect(observer.roster.length).toBeGreaterThanOrEqual(members.length)
+  // The hashes taken over from epoch to epoch are those of a tree that is hashed from nothing.
+  const { context, tree } = observer.state
+  expect(toHex(rootHash(hashTree(tree.nodes, first.deps.crypto.sha256)))).toBe(toHex(context.treeHash))
 }
 
 function summary({ leafIndex, memberId, role }: { leafIndex: number; memberId: Uint8Array; role: Role }): string {

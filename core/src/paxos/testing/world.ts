@@ -2,6 +2,7 @@
  * What the simulation of this room stands on: seeded randomness, virtual time, and signatures that nobody can forge
  * because only the notary makes them. Test-only.
  */
+import { equalBytes } from '../../bytes.js'
 import type { SignatureCheck } from '../index.js'
 
 /** Seeded pseudo-random numbers in [0, 1) (mulberry32): the same seed gives the same run. */
@@ -77,26 +78,34 @@ function at(heap: readonly Scheduled[], index: number): Scheduled {
 
 /** Makes and knows all signatures of a world: a statement verifies only if its signer signed exactly these bytes. */
 export class Notary {
-  readonly #signatures = new Map<string, Uint8Array>()
+  readonly #made: SignatureCheck[] = []
+  readonly #byDigest = new Map<number, SignatureCheck[]>()
 
   /** Deterministic, like Ed25519: the same statement gets the same signature. */
   sign(publicKey: Uint8Array, label: string, statement: Uint8Array): Uint8Array {
-    const key = keyOf(publicKey, label, statement)
-    let signature = this.#signatures.get(key)
-    if (signature === undefined) {
-      signature = new Uint8Array(64)
-      new DataView(signature.buffer).setUint32(0, this.#signatures.size + 1)
-      this.#signatures.set(key, signature)
-    }
+    const digest = digestOf(statement)
+    const alike = this.#byDigest.get(digest) ?? []
+    const earlier = alike.find((made) => sameSigned(made, publicKey, label, statement))
+    if (earlier !== undefined) return earlier.signature
+    const signature = new Uint8Array(64)
+    new DataView(signature.buffer).setUint32(0, this.#made.length + 1)
+    const made = { publicKey, label, statement, signature }
+    this.#made.push(made)
+    this.#byDigest.set(digest, [...alike, made])
     return signature
   }
 
   verify({ publicKey, label, statement, signature }: SignatureCheck): boolean {
-    const made = this.#signatures.get(keyOf(publicKey, label, statement))
-    return made !== undefined && text(made) === text(signature)
+    const made = this.#made[new DataView(signature.buffer, signature.byteOffset).getUint32(0) - 1]
+    return made !== undefined && equalBytes(made.signature, signature) && sameSigned(made, publicKey, label, statement)
   }
 }
 
-const text = (bytes: Uint8Array): string => String.fromCharCode(...bytes)
-const keyOf = (publicKey: Uint8Array, label: string, statement: Uint8Array): string =>
-  `${text(publicKey)}|${label}|${text(statement)}`
+const sameSigned = (made: SignatureCheck, publicKey: Uint8Array, label: string, statement: Uint8Array): boolean =>
+  made.label === label && equalBytes(made.publicKey, publicKey) && equalBytes(made.statement, statement)
+
+function digestOf(bytes: Uint8Array): number {
+  let hash = 0x811c9dc5
+  for (const byte of bytes) hash = Math.imul(hash ^ byte, 0x01000193)
+  return hash
+}

@@ -112,6 +112,16 @@ export class ServerHost {
     await this.#storage?.[Symbol.asyncDispose]()
   }
 
+  /** As if the process had died: nothing is closed, and the storage it holds is dead. */
+  async kill(): Promise<void> {
+    const dead = this.#server
+    this.#server = undefined
+    this.#storage = undefined
+    // Its disk is taken away first, so that stopping cannot store anything.
+    await memoryStorage.create({ shared: this.disk }, this.#world.context)
+    await dead?.[Symbol.asyncDispose]()
+  }
+
   /** Everything stored, but for the owner's token: equal when nothing was changed. */
   async content(): Promise<string> {
     const storage = this.#storage

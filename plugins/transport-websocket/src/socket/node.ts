@@ -51,7 +51,7 @@ export class NodeSocket implements Socket {
         if (!this.#inbox.attached) ws.pause()
       } else {
         cause ??= malformed('a text message')
-        this.close(CLOSE.malformed, 'text messages are not part of this protocol')
+        this.close(CLOSE.malformed, 'a text message is not part of this protocol')
         this.#inbox.end({ code: CLOSE.malformed, reason: '', cause })
       }
     })

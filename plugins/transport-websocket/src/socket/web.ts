@@ -4,7 +4,7 @@
  */
 import type { Clock } from '@heddle/core'
 import { malformed } from '../bytes.js'
-import { CLOSE, Inbox, type Socket, type SocketHandlers, UNSENT_BYTES_HIGH } from './socket.js'
+import { CLOSE, Inbox, MESSAGE_BYTES_MAX, type Socket, type SocketHandlers, UNSENT_BYTES_HIGH } from './socket.js'
 
 /** The part of the standard WebSocket that is used. */
 export interface WebSocketLike {
@@ -62,12 +62,14 @@ class WebSocketSocket implements Socket {
     this.#inbox = new Inbox(() => this.terminate())
     ws.binaryType = 'arraybuffer'
     ws.addEventListener('message', ({ data }) => {
-      if (data instanceof ArrayBuffer) {
+      // A browser itself takes messages of any size.
+      if (data instanceof ArrayBuffer && data.byteLength <= MESSAGE_BYTES_MAX) {
         this.#inbox.message(new Uint8Array(data))
         return
       }
-      this.close(CLOSE.malformed, 'text messages are not part of this protocol')
-      this.#inbox.end({ code: CLOSE.malformed, reason: '', cause: malformed('a text message') })
+      const what = data instanceof ArrayBuffer ? `a message of ${data.byteLength} bytes` : 'a text message'
+      this.close(CLOSE.malformed, `${what} is not part of this protocol`)
+      this.#inbox.end({ code: CLOSE.malformed, reason: '', cause: malformed(what) })
     })
     ws.addEventListener('close', ({ code, reason }) => this.#ended(code, reason))
   }

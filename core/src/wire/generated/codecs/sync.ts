@@ -8,7 +8,7 @@ import type * as fromMls from '../types/mls.js'
 import { putServerEntry, readServerEntry } from './mls.js'
 import type * as types from '../types/sync.js'
 
-const definedEnvelopeKind: readonly types.EnvelopeKind[] = [0, 1, 2]
+const definedEnvelopeKind: readonly types.EnvelopeKind[] = [0, 1, 2, 3]
 
 const definedRole: readonly fromMls.Role[] = [0, 1, 2, 3]
 

@@ -10,8 +10,13 @@ export const EnvelopeKind = {
   ENVELOPE_KIND_UNSPECIFIED: 0,
   /** ENVELOPE_KIND_UPDATE - CRDT updates (Payload). */
   ENVELOPE_KIND_UPDATE: 1,
-  /** ENVELOPE_KIND_STATE - The document's state for members who cannot open what was sealed before they joined (StatePayload). */
-  ENVELOPE_KIND_STATE: 2
+  /**
+   * ENVELOPE_KIND_STATE - The document's whole state for members who cannot open what was sealed before they joined (StatePayload). Who has
+   * nothing of the sender's chain may begin with it.
+   */
+  ENVELOPE_KIND_STATE: 2,
+  /** ENVELOPE_KIND_STATE_UPDATE - What has come to the state since (StatePayload). */
+  ENVELOPE_KIND_STATE_UPDATE: 3
 } as const
 
 export type EnvelopeKind = (typeof EnvelopeKind)[keyof typeof EnvelopeKind]
@@ -20,6 +25,7 @@ export namespace EnvelopeKind {
   export type ENVELOPE_KIND_UNSPECIFIED = typeof EnvelopeKind.ENVELOPE_KIND_UNSPECIFIED
   export type ENVELOPE_KIND_UPDATE = typeof EnvelopeKind.ENVELOPE_KIND_UPDATE
   export type ENVELOPE_KIND_STATE = typeof EnvelopeKind.ENVELOPE_KIND_STATE
+  export type ENVELOPE_KIND_STATE_UPDATE = typeof EnvelopeKind.ENVELOPE_KIND_STATE_UPDATE
 }
 
 /** The part of a message that servers read. It is the MLS authenticated data of the payload too. */
@@ -74,7 +80,7 @@ export interface Payload {
 export interface StatePayload {
   /** Every sender's head that the state contains. */
   readonly heads: readonly Head[]
-  /** CRDT snapshot, or update with what came since this sender's last state in the same epoch. */
+  /** CRDT snapshot; in a state update, a CRDT update with what came since the sender's last one. */
   readonly state: Uint8Array
 }
 

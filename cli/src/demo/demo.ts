@@ -1,0 +1,84 @@
+/**
+ * Runs the demo: assembles processes and folders, plays the story under a watchdog, judges the outcome, and cleans up
+ * whatever happened. Called by `commands/demo.ts`.
+ */
+import { HeddleError } from '@heddle/core'
+import { Cast } from './cast.js'
+import type { Report } from './report.js'
+import { play } from './story.js'
+import { judge } from './verdict.js'
+
+export interface DemoOptions {
+  readonly seed: number
+  /** Leave the folders behind. */
+  readonly keep: boolean
+  readonly trace?: string
+  /** Type about so many characters instead of the whole chapters. */
+  readonly characters?: number
+  readonly signal: AbortSignal
+  /** A line of progress. */
+  readonly say: (line: string) => void
+}
+
+/** A whole run takes half a minute; one that takes longer than this hangs. */
+const watchdogMs = 55_000
+/** A long recorded history gets more time: so many steps a second are taken in at the least. */
+const stepsPerSecondMin = 1500
+const stepsInTime = 40_000
+
+/** Throws what failed; what the run found out is in the report, its failed checks too. */
+export async function runDemo(options: DemoOptions): Promise<Report> {
+  const stop = new AbortController()
+  const signal = AbortSignal.any([options.signal, stop.signal])
+  const cast = await Cast.assemble(options.keep, (error) => stop.abort(error))
+  const startMs = performance.now()
+  const bark = (afterMs: number) => {
+    return setTimeout(() => {
+      const lines = cast.states().map((state) => `\n  ${state}`)
+      stop.abort(
+        new HeddleError('INTERNAL', `the demo hangs: it did not end within ${afterMs / 1000} s.${lines.join('')}`)
+      )
+    }, afterMs)
+  }
+  let watchdog = bark(watchdogMs)
+  const { seed, trace, characters } = options
+  try {
+    const evidence = await orAborted(
+      play(cast, {
+        seed,
+        trace,
+        charactersMax: characters === undefined ? Number.POSITIVE_INFINITY : Math.ceil(characters / 2),
+        signal,
+        say: (line) => options.say(`[${((performance.now() - startMs) / 1000).toFixed(1).padStart(4)} s] ${line}`),
+        onPlanned: (steps) => {
+          clearTimeout(watchdog)
+          watchdog = bark(watchdogMs + (Math.max(0, steps - stepsInTime) / stepsPerSecondMin) * 1000)
+        }
+      }),
+      signal
+    )
+    await cast.endAll()
+    const report = await judge(evidence, cast, { reduced: characters !== undefined, trace: trace !== undefined })
+    return options.keep ? { ...report, facts: [...report.facts, ['folder', cast.folder]] } : report
+  } finally {
+    clearTimeout(watchdog)
+    await cast[Symbol.asyncDispose]()
+  }
+}
+
+/** The story ends at once when the signal aborts: its pending calls fail when their processes are ended. */
+async function orAborted<T>(story: Promise<T>, signal: AbortSignal): Promise<T> {
+  let onAbort = () => undefined as void
+  const aborted = new Promise<never>((_, reject) => {
+    onAbort = () => reject(signal.reason)
+    if (signal.aborted) onAbort()
+    signal.addEventListener('abort', onAbort)
+  })
+  try {
+    return await Promise.race([story, aborted])
+  } finally {
+    signal.removeEventListener('abort', onAbort)
+    // What still fails in it, once its processes are gone, is a consequence and not news.
+    story.catch(() => undefined)
+  }
+}

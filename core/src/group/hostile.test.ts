@@ -1,0 +1,326 @@
+import { encode } from 'ts-mls/codec/tlsEncoder.js'
+import { signGroupInfo } from 'ts-mls/groupInfo.js'
+import { encodeMlsMessage } from 'ts-mls/message.js'
+import type { RatchetTree } from 'ts-mls/ratchetTree.js'
+import { ratchetTreeEncoder } from 'ts-mls/ratchetTree.js'
+import { describe, expect, test } from 'vitest'
+import { concatBytes, equalBytes, utf8 } from '../bytes.js'
+import type { CryptoProvider } from '../crypto/index.js'
+import { HeddleError } from '../errors.js'
+import { MemberGroup, PublicGroup, readKeyPackage } from './index.js'
+import {
+  decodeGroupInfoMessage,
+  decodePublicMessage,
+  encodeGroupInfoMessage,
+  encodePublicMessage,
+  hashTree,
+  rootHash
+} from './mls/index.js'
+import { edited, expectRefused, secretsOf, wrongConfirmation } from './testing/forge.js'
+import {
+  createWorld,
+  decide,
+  EDITOR,
+  keyPackageFor,
+  type Member,
+  NOW_MS,
+  seeded,
+  testDeps,
+  type World
+} from './testing/world.js'
+
+const GARBAGE = Uint8Array.of(0)
+
+async function world(seed: number): Promise<World & { a: Member; b: Member }> {
+  const made = await createWorld(seed, [EDITOR, EDITOR, EDITOR])
+  const [a, b] = made.members
+  if (a === undefined || b === undefined) throw new Error('two members expected')
+  await decide(made, b)
+  await decide(made, a)
+  return Object.assign(made, { a, b })
+}
+
+/** The GroupInfo of the group with another tree, its tree hash right and signed by a real member. */
+async function withTree({ group, deps, records }: Member, change: (nodes: RatchetTree) => void): Promise<Uint8Array> {
+  const groupInfo = decodeGroupInfoMessage(await group.groupInfo())
+  const nodes = structuredClone(group.public.state.tree.nodes)
+  change(nodes)
+  const treeHash = rootHash(hashTree(nodes, deps.crypto.sha256))
+  const { signatureKey } = secretsOf({ group, deps, records } as Member)
+  const extensions = groupInfo.extensions.map((extension) =>
+    extension.extensionType === 'ratchet_tree'
+      ? { ...extension, extensionData: encode(ratchetTreeEncoder)(nodes) }
+      : extension
+  )
+  const tbs = { ...groupInfo, extensions, groupContext: { ...groupInfo.groupContext, treeHash } }
+  return encodeGroupInfoMessage(await signGroupInfo(tbs, signatureKey, group.public.suite.mls.signature))
+}
+
+/** Whose signatures are all taken for right, so that mutations get past them. */
+function gullible(crypto: CryptoProvider): CryptoProvider {
+  return {
+    ...crypto,
+    suite(id) {
+      const suite = crypto.suite(id)
+      const signature = { ...suite.mls.signature, verify: async () => true }
+      return { ...suite, mls: { ...suite.mls, signature } }
+    }
+  }
+}
+
+function mutate(bytes: Uint8Array, { below, bytes: randomBytes }: ReturnType<typeof seeded>): Uint8Array {
+  let mutated: Uint8Array = bytes.slice()
+  for (let left = 1 + below(3); left > 0; left--) {
+    const at = below(mutated.length)
+    switch (below(5)) {
+      case 0:
+        mutated[at] = (mutated[at] ?? 0) ^ (1 << below(8))
+        break
+      case 1:
+        mutated[at] = below(256)
+        break
+      case 2:
+        mutated.fill(0xff, at, at + 4)
+        break
+      case 3:
+        mutated = concatBytes(mutated.subarray(0, at), randomBytes(below(6)), mutated.subarray(at))
+        break
+      default:
+        mutated = concatBytes(mutated.subarray(0, at), mutated.subarray(at + below(4)))
+    }
+  }
+  return mutated
+}
+
+describe('a hostile commit', () => {
+  test('with an index out of the tree is refused at once', async () => {
+    const w = await world(70)
+    const started = performance.now()
+    for (const removed of [4_000_000, 0xffffffff, 7, 4]) {
+      const commit = await edited(w.a, ({ path }) => ({
+        path,
+        proposals: [{ proposalOrRefType: 'proposal', proposal: { proposalType: 'remove', remove: { removed } } }]
+      }))
+      await expectRefused(w, w.a, commit, 'INVALID', /no member at leaf/)
+    }
+    const message = decodePublicMessage((await w.a.group.buildCommit()).commit)
+    for (const leafIndex of [4_000_000, 0xffffffff, 5]) {
+      const content = { ...message.content, sender: { senderType: 'member', leafIndex } } as typeof message.content
+      await expectRefused(w, w.a, encodePublicMessage({ ...message, content }), 'INVALID', /not in the group/)
+    }
+    expect(performance.now() - started).toBeLessThan(2_000)
+  })
+
+  test('with a path that does not fit the tree is refused', async () => {
+    const w = await world(71)
+    const edits: readonly Parameters<typeof edited>[1][] = [
+      ({ proposals, path }) => ({ proposals, path: path && { ...path, nodes: path.nodes.slice(1) } }),
+      ({ proposals, path }) => ({ proposals, path: path && { ...path, nodes: [...path.nodes, ...path.nodes] } }),
+      ({ proposals, path }) => ({
+        proposals,
+        path: path && { ...path, nodes: path.nodes.map((node) => ({ ...node, encryptedPathSecret: [] })) }
+      }),
+      ({ proposals, path }) => ({
+        proposals,
+        path: path && {
+          ...path,
+          nodes: path.nodes.map((node) => ({ ...node, hpkePublicKey: new Uint8Array(32).fill(1) }))
+        }
+      }),
+      ({ proposals, path }) => ({
+        proposals,
+        path: path && { ...path, nodes: path.nodes.map((node) => ({ ...node, hpkePublicKey: new Uint8Array(300_0) })) }
+      })
+    ]
+    for (const edit of edits) await expectRefused(w, w.a, await edited(w.a, edit), 'INVALID')
+    const other = await edited(w.a, ({ proposals, path }) => ({
+      proposals,
+      path: path && { ...path, leafNode: { ...path.leafNode, parentHash: new Uint8Array(32) } }
+    }))
+    await expectRefused(w, w.a, other, 'BAD_SIGNATURE')
+  })
+
+  test('that only members can see through is named as poison, and changes nothing', async () => {
+    const w = await world(72)
+    const message = decodePublicMessage((await w.a.group.buildCommit()).commit)
+    if (message.auth.contentType !== 'commit' || message.senderType !== 'member') throw new Error('a commit expected')
+    const flipped = (bytes: Uint8Array) => bytes.with(0, (bytes[0] ?? 0) ^ 1)
+    const tag = { ...message, auth: { ...message.auth, confirmationTag: flipped(message.auth.confirmationTag) } }
+    const membership = { ...message, membershipTag: flipped(message.membershipTag) }
+    const path = await edited(w.a, (commit) => ({
+      proposals: commit.proposals,
+      path: commit.path && {
+        ...commit.path,
+        nodes: commit.path.nodes.map((node) => ({
+          ...node,
+          encryptedPathSecret: node.encryptedPathSecret.map((one) => ({ ...one, ciphertext: flipped(one.ciphertext) }))
+        }))
+      }
+    }))
+    const cases: readonly (readonly [string, Uint8Array])[] = [
+      ['membership_tag', encodePublicMessage(tag)],
+      ['membership_tag', encodePublicMessage(membership)],
+      ['path', path],
+      ['confirmation_tag', await wrongConfirmation(w.a)]
+    ]
+    for (const [poison, commit] of cases) {
+      await w.observer.processCommit(commit) // it sees nothing wrong
+      const before = w.b.group.epochAuthenticator
+      await expect(w.b.group.processCommit(commit)).rejects.toMatchObject({ code: 'INVALID', info: { poison } })
+      expect(w.b.group.epochAuthenticator).toEqual(before)
+      expect(w.b.store()).toEqual([])
+    }
+    await decide(w, w.a)
+  })
+
+  test('or another message with bytes too many, or in another encoding, is malformed', async () => {
+    const w = await world(74)
+    const deps = testDeps(7_400)
+    const keyPackage = await keyPackageFor(deps)
+    const { commit, welcome } = await w.a.group.buildCommit({ adds: [{ keyPackage: keyPackage.message }] })
+    if (welcome === undefined) throw new Error('no Welcome')
+    const groupInfo = await w.a.group.groupInfo()
+    const entries: readonly (readonly [Uint8Array, (bytes: Uint8Array) => Promise<unknown>])[] = [
+      [commit, (bytes) => w.observer.processCommit(bytes)],
+      [commit, (bytes) => w.b.group.processCommit(bytes)],
+      [groupInfo, (bytes) => PublicGroup.fromGroupInfo(bytes, deps)],
+      [welcome, (bytes) => MemberGroup.join({ welcome: bytes, keyPackage }, deps)],
+      [keyPackage.message, (bytes) => readKeyPackage(bytes, { crypto: deps.crypto, nowMs: NOW_MS })]
+    ]
+    const malformed = expect.objectContaining({ code: 'MALFORMED' })
+    for (const [bytes, enter] of entries) {
+      await expect(enter(concatBytes(bytes, GARBAGE))).rejects.toThrow(malformed)
+      await expect(enter(bytes.subarray(0, -1))).rejects.toThrow(malformed)
+      await expect(enter(new Uint8Array(0))).rejects.toThrow(malformed)
+      await expect(enter(new Uint8Array(300_000))).rejects.toThrow(malformed)
+      await expect(enter(longerLength(bytes))).rejects.toThrow(malformed)
+      await expect(enter(await privateMessage(w.a))).rejects.toThrow(malformed)
+      await enter(bytes)
+    }
+  })
+})
+
+async function privateMessage({ group }: Member): Promise<Uint8Array> {
+  const { senderData: encryptedSenderData, ciphertext } = await group.encrypt(utf8('text'), GARBAGE)
+  const { groupId, epoch } = group.public
+  const content = { contentType: 'application', authenticatedData: GARBAGE, encryptedSenderData, ciphertext } as const
+  const privateMessage = { groupId, epoch, ...content }
+  return encodeMlsMessage({ version: 'mls10', wireformat: 'mls_private_message', privateMessage })
+}
+
+/** The same message with the length of its first vector, of 16 or 32 bytes, in two bytes instead of one. */
+function longerLength(bytes: Uint8Array): Uint8Array {
+  const at = bytes.findIndex((byte, i) => i >= 4 && (byte === 16 || byte === 32))
+  return concatBytes(bytes.subarray(0, at), Uint8Array.of(0x40, bytes[at] ?? 0), bytes.subarray(at + 1))
+}
+
+describe('a hostile GroupInfo', () => {
+  test('with unmerged leaves out of the tree, or where they do not belong, is refused at once', async () => {
+    const w = await world(75)
+    const { deps } = w.a
+    await PublicGroup.fromGroupInfo(await withTree(w.a, () => {}), deps)
+    const parents = w.a.group.public.state.tree.nodes.flatMap((node, i) => (node?.nodeType === 'parent' ? [i] : []))
+    expect(parents.length).toBeGreaterThan(1)
+    const started = performance.now()
+    for (const unmergedLeaves of [[4_000_000], [0xffffffff], [2, 1], [1, 1], [0, 1, 2, 3, 4]])
+      for (const at of parents) {
+        const bytes = await withTree(w.a, (nodes) => {
+          const node = nodes[at]
+          if (node?.nodeType === 'parent') nodes[at] = { ...node, parent: { ...node.parent, unmergedLeaves } }
+        })
+        await expect(PublicGroup.fromGroupInfo(bytes, deps)).rejects.toThrow(
+          expect.objectContaining({ code: 'INVALID' })
+        )
+      }
+    expect(performance.now() - started).toBeLessThan(2_000)
+  })
+
+  test('with a key twice, a node of the wrong kind, or a parent hash that nothing vouches for is refused', async () => {
+    const w = await world(76)
+    const changes: readonly ((nodes: RatchetTree) => void)[] = [
+      (nodes) => {
+        nodes[1] = nodes[0]
+      },
+      (nodes) => {
+        nodes[0] = nodes[1]
+      },
+      (nodes) => {
+        nodes[2] = nodes[0]
+      },
+      (nodes) => {
+        const [root] = nodes.flatMap((node) => (node?.nodeType === 'parent' ? [node] : []))
+        if (root !== undefined) root.parent.parentHash = new Uint8Array(32)
+      },
+      (nodes) => {
+        for (const node of nodes)
+          if (node?.nodeType === 'parent') node.parent.hpkePublicKey = new Uint8Array(32).fill(7)
+      }
+    ]
+    for (const change of changes)
+      await expect(PublicGroup.fromGroupInfo(await withTree(w.a, change), w.a.deps)).rejects.toThrow(
+        expect.objectContaining({ code: 'INVALID' })
+      )
+  })
+})
+
+describe('mutated messages', () => {
+  test('are answered with a typed error, whatever the signatures say', { timeout: 120_000 }, async () => {
+    const w = await world(77)
+    const deps = testDeps(7_700)
+    const keyPackage = await keyPackageFor(deps)
+    const [, , c] = w.members
+    if (c === undefined) throw new Error('three members expected')
+    const { commit, welcome } = await w.a.group.buildCommit({
+      adds: [{ keyPackage: keyPackage.message }],
+      removes: [c.group.memberId],
+      servers: [{ kind: 'remove', id: w.observer.servers.servers[0]?.id ?? GARBAGE }]
+    })
+    if (welcome === undefined) throw new Error('no Welcome')
+    const trusting = { ...deps, crypto: gullible(deps.crypto) }
+    const groupInfo = await w.a.group.groupInfo()
+    const observer = await PublicGroup.fromGroupInfo(groupInfo, trusting)
+    const member = MemberGroup.load(w.b.records.values(), trusting)
+    const entries: readonly (readonly [number, Uint8Array, (bytes: Uint8Array) => Promise<unknown>])[] = [
+      [1200, commit, (bytes) => observer.processCommit(bytes)],
+      [600, commit, (bytes) => member.processCommit(bytes)],
+      [600, groupInfo, (bytes) => PublicGroup.fromGroupInfo(bytes, trusting)],
+      [300, welcome, (bytes) => MemberGroup.join({ welcome: bytes, keyPackage }, trusting)],
+      [300, keyPackage.message, (bytes) => readKeyPackage(bytes, { crypto: trusting.crypto, nowMs: NOW_MS })]
+    ]
+    const random = seeded(77)
+    let slowestMs = 0
+    for (const [count, bytes, enter] of entries) {
+      let refused = 0
+      for (let i = 0; i < count; i++) {
+        const mutated = mutate(bytes, random)
+        if (equalBytes(mutated, bytes)) continue
+        const started = performance.now()
+        const outcome = await enter(mutated).catch((error: unknown) => error)
+        slowestMs = Math.max(slowestMs, performance.now() - started)
+        if (!(outcome instanceof Error)) continue
+        refused++
+        expect(outcome).toBeInstanceOf(HeddleError)
+        expect(['MALFORMED', 'INVALID', 'FORBIDDEN', 'STALE_EPOCH', 'BEHIND', 'NOT_FOUND', 'UNDECRYPTABLE']).toContain(
+          (outcome as HeddleError).code
+        )
+      }
+      expect(refused).toBeGreaterThan(count / 2)
+    }
+    expect(slowestMs).toBeLessThan(1_000)
+  })
+
+  test('of the application do not open', async () => {
+    const w = await world(78)
+    const epoch = w.a.group.epoch
+    const random = seeded(78)
+    const sealed = await w.a.group.encrypt(utf8('text'), GARBAGE)
+    for (let i = 0; i < 500; i++) {
+      const message = { senderData: sealed.senderData, ciphertext: sealed.ciphertext, epoch, aad: GARBAGE }
+      const part = i % 2 === 0 ? 'senderData' : 'ciphertext'
+      const changed = { ...message, [part]: mutate(message[part], random) }
+      if (equalBytes(changed[part], message[part])) continue
+      await expect(w.b.group.decrypt(changed)).rejects.toThrow(expect.objectContaining({ code: 'UNDECRYPTABLE' }))
+    }
+    expect((await w.b.group.decrypt({ ...sealed, epoch, aad: GARBAGE })).plaintext).toEqual(utf8('text'))
+  })
+})

@@ -1,0 +1,182 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { systemContext } from '../plugin/index.js'
+import { Role } from '../wire/index.js'
+import { codeOf, isNews, settled } from './testing/expect.js'
+import { type ServerHost, type TestDevice, World } from './testing/world.js'
+
+let world: World
+let host: ServerHost
+let admin: TestDevice
+let nowMs = Date.now()
+const id = (byte: number) => new Uint8Array(16).fill(byte)
+const item = (text: string) => new TextEncoder().encode(text)
+
+beforeEach(async () => {
+  nowMs = Date.now()
+  // The system's timers, and a time of day that a test can move.
+  const system = systemContext()
+  const clock = { now: () => nowMs, setTimer: system.clock.setTimer }
+  world = await World.start(1, {}, { ...system, clock })
+  host = world.hosts[0] as ServerHost
+  admin = await world.device()
+  await admin.create([host])
+})
+afterEach(() => world[Symbol.asyncDispose]())
+
+const open = async (device: TestDevice, mailbox: Uint8Array, forMs = 60_000) => {
+  const { channel } = await device.to(host)
+  const value = { group: admin.groupId, mailbox, expiresAtMs: BigInt(nowMs + forMs) }
+  await channel.request({ $case: 'mailboxOpen', value })
+}
+const put = async (device: TestDevice, mailbox: Uint8Array, text: string) => {
+  const { channel } = await device.to(host)
+  await channel.request({ $case: 'mailboxPut', value: { group: admin.groupId, mailbox, item: item(text) } })
+}
+const close = async (device: TestDevice, mailbox: Uint8Array) => {
+  const { channel } = await device.to(host)
+  await channel.request({ $case: 'mailboxClose', value: { group: admin.groupId, mailbox } })
+}
+const texts = (items: readonly Uint8Array[]) => items.map((bytes) => new TextDecoder().decode(bytes))
+
+describe('a mailbox', () => {
+  it('takes items from anyone who knows its id and pushes them to its owner alone', async () => {
+    const editor = await admin.add([host])
+    const stranger = await world.device()
+    await editor.subscribe(host)
+    await admin.subscribe(host)
+    await open(editor, id(1))
+    await put(stranger, id(1), 'let me in')
+    await put(stranger, id(1), 'let me in')
+    await put(stranger, id(1), 'me too')
+    const link = await editor.to(host)
+    const { value } = await link.until(isNews('mailboxItems', ({ items }) => items.length === 2))
+    expect(texts(value.items)).toEqual(['let me in', 'me too'])
+    expect(value.mailbox).toEqual(id(1))
+    await settled()
+    expect((await admin.to(host)).news.some(isNews('mailboxItems'))).toBe(false)
+  })
+
+  it('is told of on subscribing, after a restart too, and no more once it is closed', async () => {
+    await open(admin, id(2))
+    await put(await world.device(), id(2), 'hello')
+    await host.stop()
+    await host.start()
+    admin.disconnect()
+    await admin.subscribe(host)
+    const { value } = await (await admin.to(host)).until(isNews('mailboxItems'))
+    expect(texts(value.items)).toEqual(['hello'])
+    await close(admin, id(2))
+    await close(admin, id(2))
+    expect(await codeOf(put(await world.device(), id(2), 'late'))).toBe('NOT_FOUND')
+    expect(await host.content()).not.toContain('68656c6c6f')
+  })
+
+  it('that was never opened or has expired takes nothing', async () => {
+    const stranger = await world.device()
+    expect(await codeOf(put(stranger, id(3), 'x'))).toBe('NOT_FOUND')
+    expect(await codeOf(open(admin, id(3), -1))).toBe('INVALID')
+    await open(admin, id(3), 60_000)
+    await put(stranger, id(3), 'in time')
+    nowMs += 60_001
+    expect(await codeOf(put(stranger, id(3), 'too late'))).toBe('NOT_FOUND')
+    await admin.subscribe(host)
+    await settled()
+    expect((await admin.to(host)).news.some(isNews('mailboxItems'))).toBe(false)
+    expect(await host.content()).not.toContain(Buffer.from('in time').toString('hex'))
+  })
+
+  it('belongs to who opened it; an admin may close it', async () => {
+    const [one, two] = [await admin.add([host]), await admin.add([host])]
+    await open(one, id(4))
+    expect(await codeOf(open(two, id(4)))).toBe('FORBIDDEN')
+    expect(await codeOf(close(two, id(4)))).toBe('FORBIDDEN')
+    await put(await world.device(), id(4), 'kept')
+    await open(one, id(4), 120_000)
+    await one.subscribe(host)
+    expect(texts((await (await one.to(host)).until(isNews('mailboxItems'))).value.items)).toEqual(['kept'])
+    await close(admin, id(4))
+    expect(await codeOf(put(await world.device(), id(4), 'x'))).toBe('NOT_FOUND')
+  })
+
+  it('goes with the member who opened it', async () => {
+    const editor = await admin.add([host])
+    await open(editor, id(5))
+    await admin.commit([host], { removes: [editor.memberId] })
+    expect(await codeOf(put(await world.device(), id(5), 'x'))).toBe('NOT_FOUND')
+  })
+
+  it('is bounded in items, and a document in mailboxes', async () => {
+    const stranger = await world.device()
+    await open(admin, id(6))
+    for (let i = 0; i < 4; i++) await put(stranger, id(6), `item ${i}`)
+    expect(await codeOf(put(stranger, id(6), 'one too many'))).toBe('LIMIT_EXCEEDED')
+    for (let i = 0; i < 63; i++) await open(admin, id(100 + i))
+    expect(await codeOf(open(admin, id(99)))).toBe('LIMIT_EXCEEDED')
+    await open(admin, id(100))
+    nowMs += 60_001
+    await open(admin, id(99))
+  })
+
+  it('takes only so many items a second from one connection', async () => {
+    const stranger = await world.device()
+    await open(admin, id(7))
+    let code = ''
+    for (let i = 0; i < 200 && code === ''; i++)
+      code = await put(stranger, id(7), 'same').then(
+        () => '',
+        ({ code }) => code
+      )
+    expect(code).toBe('LIMIT_EXCEEDED')
+    nowMs += 1_000
+    await put(stranger, id(7), 'same')
+  })
+})
+
+describe('a Welcome', () => {
+  const ask = async (joiner: TestDevice) => {
+    const { channel } = await joiner.to(host)
+    const value = { group: admin.groupId, keyPackageRef: joiner.keyPackage.ref }
+    return (await channel.request({ $case: 'welcomeRequest', value })).value
+  }
+
+  it('is given once decided, with the position from which its joiner can read', async () => {
+    await admin.upload(host, await admin.seal(), await admin.seal())
+    const joiner = await world.device()
+    expect(await codeOf(ask(joiner))).toBe('NOT_FOUND')
+    const plan = { adds: [{ keyPackage: joiner.keyPackage.message, role: Role.ROLE_READER }] }
+    const decided = await admin.commit([host], plan)
+    const link = await joiner.to(host)
+    const pushed = await link.until(isNews('welcomeReply'))
+    expect(pushed.value).toMatchObject({ decided: { slot: 0n }, position: 2n, group: admin.groupId })
+    await joiner.join(pushed.value.decided)
+    expect(joiner.group.epoch).toBe(1n)
+    await admin.upload(host, await admin.seal())
+    expect(await ask(joiner)).toEqual({ group: admin.groupId, decided, position: 2n })
+    await host.stop()
+    await host.start()
+    joiner.disconnect()
+    expect(await ask(joiner)).toEqual({ group: admin.groupId, decided, position: 2n })
+  })
+
+  it('is not given before the slot is decided, though a server has accepted it', async () => {
+    const joiner = await world.device()
+    const { value } = await admin.value({ adds: [{ keyPackage: joiner.keyPackage.message }] })
+    await admin.accept(host, 1n, value, await admin.promises([host], 1n))
+    expect(await codeOf(ask(joiner))).toBe('NOT_FOUND')
+  })
+
+  it('is waited for by a bounded number of joiners, and not by those who left', async () => {
+    await world[Symbol.asyncDispose]()
+    world = await World.start(1, { limits: { welcomeWaitersPerDocumentMax: 1 } })
+    host = world.hosts[0] as ServerHost
+    admin = await world.device()
+    await admin.create([host])
+    const [one, two] = [await world.device(), await world.device()]
+    expect(await codeOf(ask(one))).toBe('NOT_FOUND')
+    expect(await codeOf(ask(one))).toBe('NOT_FOUND')
+    expect(await codeOf(ask(two))).toBe('LIMIT_EXCEEDED')
+    await (await one.to(host)).channel[Symbol.asyncDispose]()
+    await settled()
+    expect(await codeOf(ask(two))).toBe('NOT_FOUND')
+  })
+})
