@@ -71,7 +71,8 @@ export async function serve(options: ServeOptions): Promise<ServingServer> {
     opened.push(server)
     return {
       server,
-      tickets: server.addresses.map((address) => formatTicket(address, server.id)),
+      // As URLs are written in full: ws://host:port/ and not ws://host:port.
+      tickets: server.addresses.map((address) => formatTicket(new URL(address).href, server.id)),
       [Symbol.asyncDispose]: () => disposeAll(opened)
     }
   } catch (cause) {

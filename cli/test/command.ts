@@ -48,7 +48,7 @@ export class Running {
       const look = () => {
         const match = pattern.exec(this.stdout) ?? pattern.exec(this.stderr)
         if (match !== null) resolve(match)
-        else if (this.process.exitCode !== null)
+        else if (this.process.exitCode !== null || this.process.signalCode !== null)
           reject(new Error(`it ended without ${pattern}: ${this.stdout}${this.stderr}`))
         else return
         this.#looks.delete(look)

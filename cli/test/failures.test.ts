@@ -2,7 +2,14 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { type Connection, type FrameStream, type Listener, resolvePlugin, systemContext } from '@heddle/core'
+import {
+  type Connection,
+  type FrameStream,
+  HeddleError,
+  type Listener,
+  resolvePlugin,
+  systemContext
+} from '@heddle/core'
 import { websocket } from '@heddle/transport-websocket'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { build } from './build.js'
@@ -252,7 +259,12 @@ async function refuseAll(listener: Listener): Promise<void> {
 }
 
 async function refuse(connection: Connection): Promise<void> {
-  for await (const stream of connection.incoming) await answerHello(stream)
+  try {
+    for await (const stream of connection.incoming) await answerHello(stream)
+  } catch (cause) {
+    // The client hangs up after the refusal, as it should.
+    if (!HeddleError.is(cause, 'TRANSPORT_CLOSED')) throw cause
+  }
 }
 
 /** Frame { request: as asked, problem { code: UNSUPPORTED_VERSION, message } } (proto/heddle/v1/frame.proto). */

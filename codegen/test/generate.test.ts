@@ -3,7 +3,7 @@ import { cp, mkdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { generate, generatedFolder, temporaryFolder } from '@heddle/codegen'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { compareFiles, writeFiles } from '../src/generate/index.js'
+import { main } from '../src/main.js'
 import { repository } from './support/compile.js'
 
 describe('generate', () => {
@@ -20,57 +20,71 @@ describe('generate', () => {
   })
   afterAll(() => dispose())
 
+  const run = async (...args: readonly string[]) => {
+    const lines: string[] = []
+    const code = await main(args, copy, { log: (line) => lines.push(line), error: (line) => lines.push(line) })
+    return { code, lines }
+  }
+
   test('makes what is committed, and the same every time', async () => {
-    const { findings, files } = await generate(copy)
-    expect(findings).toEqual([])
-    expect(files.size).toBeGreaterThan(10)
-    expect(await compareFiles(copy, generatedFolder, files)).toEqual({ changed: [], missing: [], surplus: [] })
+    expect(await run('--check')).toEqual({ code: 0, lines: [] })
+    expect((await generate(copy)).files.size).toBeGreaterThan(10)
   })
 
   test('notices changed, missing and surplus files, and mends them', async () => {
-    const { files } = await generate(copy)
     const path = (name: string) => join(copy, generatedFolder, name)
     await writeFile(path('limits.ts'), `${await readFile(path('limits.ts'), 'utf8')}\n`)
     await rm(path('codecs/paxos.ts'))
     await mkdir(path('old'))
     await writeFile(path('old/leftover.ts'), 'export {}\n')
-    const [changed, missing, surplus] = ['limits.ts', 'codecs/paxos.ts', 'old/leftover.ts'].map((name) => [
-      `${generatedFolder}/${name}`
+    const { code, lines } = await run('--check')
+    expect(code).toBe(1)
+    expect(lines).toEqual([
+      `differs:  ${generatedFolder}/limits.ts`,
+      `missing:  ${generatedFolder}/codecs/paxos.ts`,
+      `surplus:  ${generatedFolder}/old/leftover.ts`,
+      'codegen: run `npm run generate` and commit the result'
     ])
-    expect(await compareFiles(copy, generatedFolder, files)).toEqual({ changed, missing, surplus })
-    expect(await writeFiles(copy, generatedFolder, files)).toEqual([changed, missing, surplus].flat())
-    expect(await compareFiles(copy, generatedFolder, files)).toEqual({ changed: [], missing: [], surplus: [] })
+    expect((await run()).code).toBe(0)
+    expect(await run('--check')).toEqual({ code: 0, lines: [] })
   })
 
   test('fills the tables of SPEC.md, and counts them as generated', async () => {
     const spec = join(copy, 'SPEC.md')
     await writeFile(spec, '# Spec\n<!-- generated:begin errors -->\n<!-- generated:end errors -->\n')
-    const { files } = await generate(copy)
-    expect(files.get('SPEC.md')).toContain('| 1 | `MALFORMED` | never | yes |')
-    expect((await compareFiles(copy, generatedFolder, files)).changed).toEqual(['SPEC.md'])
+    expect((await run('--check')).lines[0]).toBe('differs:  SPEC.md')
+    await run()
+    expect(await readFile(spec, 'utf8')).toContain('| 1 | `MALFORMED` | never | yes |')
+    expect((await run('--check')).code).toBe(0)
     await rm(spec)
   })
 
-  test('stops at findings, with nothing to write', async () => {
+  test('stops at findings, says where they are, and writes nothing', async () => {
     const file = join(copy, 'proto/heddle/v1/sync.proto')
     const source = await readFile(file, 'utf8')
     await writeFile(
       file,
       source.replace('bytes member = 4 [(heddle.options.v1.limits) = {len: 16}]', 'bytes member = 4')
     )
-    const { findings, files } = await generate(copy)
-    expect(findings.map(({ rule, message }) => `${rule}: ${message}`)).toEqual([
-      'bytes-limit: EnvelopeHeader.member has no greatest length; add (limits).max_len or .len'
-    ])
-    expect(findings[0]?.line).toBe(source.split('\n').findIndex((line) => line.includes('bytes member = 4')) + 1)
-    expect(files.size).toBe(0)
+    const line = source.split('\n').findIndex((text) => text.includes('bytes member = 4')) + 1
+    expect(await run()).toEqual({
+      code: 1,
+      lines: [
+        `proto/heddle/v1/sync.proto:${line}: EnvelopeHeader.member has no greatest length; add (limits).max_len or .len [bytes-limit]`
+      ]
+    })
     await writeFile(file, source)
+    expect(await run('--check')).toEqual({ code: 0, lines: [] })
   })
 
   test("passes on the compiler's words when the schema does not compile", async () => {
     const file = join(copy, 'proto/heddle/v1/broken.proto')
     await writeFile(file, 'syntax = "proto3";\npackage heddle.v1;\nmessage Broken { Nothing x = 1; }\n')
-    await expect(generate(copy)).rejects.toThrow(/broken\.proto:3:18.*Nothing/s)
+    await expect(run()).rejects.toThrow(/broken\.proto:3:18.*Nothing/s)
     await rm(file)
+  })
+
+  test('refuses arguments it does not know', async () => {
+    expect(await run('--chekc')).toMatchObject({ code: 2 })
   })
 })

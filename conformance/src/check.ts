@@ -77,7 +77,7 @@ export function canonical(value: unknown): string {
     const sorted = fields.sort(([a], [b]) => (a < b ? -1 : 1))
     return `{${sorted.map(([key, field]) => `${JSON.stringify(key)}:${canonical(field)}`).join(',')}}`
   }
-  if (typeof value === 'bigint') return `${value}n`
+  if (typeof value === 'bigint' || typeof value === 'function') return `${typeof value} ${value}`
   return JSON.stringify(value) ?? 'undefined'
 }
 

@@ -58,8 +58,9 @@ function durableChecks(factory: StorageFactory): Check[] {
       const value = (i: number) => new Uint8Array(i % 50 === 0 ? 20_000 : i % 90).fill(i & 0xff)
       await store.commit({ put: Array.from({ length: total }, (_, i) => ({ key: numberKey(i), value: value(i) })) })
       await store.commit({ delRange: [{ gte: numberKey(100), lt: numberKey(200) }], del: [numberKey(5)] })
-      void store.commit({ put: [put('last')] })
+      const last = store.commit({ put: [put('last')] })
       await store[Symbol.asyncDispose]()
+      await last
       const again = await factory.open(place)
       try {
         const entries = await readAll(again)

@@ -46,11 +46,10 @@ export function scanChecks(factory: StorageFactory): Check[] {
       const sorted = [...new Set([...fixed, ...random])].sort()
       const entries = seeded.shuffled(sorted).map((text) => ({ key: fromHex(text), value: ascii(text) }))
       await store.commit({ put: entries })
-      expectEqual(
-        (await readAll(store)).map(({ key }) => hex(key)),
-        sorted,
-        'the order of a scan'
-      )
+      const order = async (reverse: boolean) =>
+        (await readAll(store, { ...everything, reverse })).map(({ key }) => hex(key))
+      expectEqual(await order(false), sorted, 'the order of a scan')
+      expectEqual(await order(true), sorted.toReversed(), 'the order of a reverse scan')
     }),
 
     check(

@@ -127,7 +127,7 @@ export class Changes {
 
   dispose(): void {
     this.#run[Symbol.dispose]()
-    this.#rejectAll(
+    this.giveUp(
       new HeddleError('ABORTED', 'the document was closed; the change stays pending and goes on when it is opened')
     )
   }
@@ -347,7 +347,8 @@ export class Changes {
     })
   }
 
-  #rejectAll(error: HeddleError): void {
+  /** Nothing goes on: who waits hears why. */
+  giveUp(error: HeddleError): void {
     for (const { reject } of this.#waiters.values()) reject(error)
     for (const { waiter } of this.#requested.splice(0)) waiter.reject(error)
     this.#waiters.clear()

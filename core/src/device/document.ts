@@ -45,6 +45,8 @@ export class OpenDocument implements Document {
   #awake = false
   #turns: Promise<void> = Promise.resolve()
   #failure: HeddleError | undefined
+  /** How far the logs of the servers have been seen. */
+  readonly #positions = new Map<string, bigint>()
 
   private constructor(start: RoomStart, stored: Stored, onDisposed: () => void) {
     this.#onDisposed = onDisposed
@@ -56,7 +58,9 @@ export class OpenDocument implements Document {
     }
     this.#room = room
     const told = new Map(stored.applied.map(({ head, toldSeq }) => [toHex(head?.member ?? new Uint8Array(0)), toldSeq]))
-    this.#incoming = new Incoming(room, told, stored.stateDuty !== undefined)
+    this.#incoming = new Incoming(room, told, stored.stateDuty !== undefined, (server, error) =>
+      this.#following.blame(server, error)
+    )
     const receipted = new Map([...stored.servers].map(([id, { receiptedSeq }]) => [id, receiptedSeq]))
     this.#outgoing = new Outgoing(room, this.#incoming, { ...stored, receipted }, () => this.#following.upload())
     this.#following = new Following(room, this.#incoming, () => this.#outgoing, stored.servers, {
@@ -64,6 +68,7 @@ export class OpenDocument implements Document {
         this.#changes.learn(slots)
         if (slots.every(({ slot }) => slot > room.group.epoch)) this.#background(this.#following.catchUp(link))
       },
+      caughtUp: (slots) => this.#changes.learn(slots),
       vote: (news) => news.value.vote && this.#changes.onVote(news.value.vote),
       mailbox: (news) => this.#invites.arrived(news.value.mailbox, news.value.items),
       ready: (link) => {
@@ -218,11 +223,16 @@ export class OpenDocument implements Document {
     await this.#outgoing.step(turn, this.#following.readyLinks.length > 0)
     const { group, removed } = this.#room
     if (!removed) store.putGroup(turn, group.takeDirtyRecords())
-    this.#following.noteProgress(turn, positions)
+    for (const [server, position] of positions) this.#positions.set(server, position)
+    // What waits is not durable: until it is applied, the servers must be asked for it again after a crash.
+    if (this.#incoming.waiting === 0) this.#following.noteProgress(turn, this.#positions)
     replica.compact(turn)
     await turn.commit(store.storage)
-    if (removed) await this.#following.stop()
-    for (const { member, fromSeq } of missing) this.#background(this.#following.fetch(member, fromSeq))
+    if (removed) {
+      this.#outgoing.giveUp(removedError())
+      await this.#following.stop()
+    }
+    for (const member of missing) this.#following.fillGap(member)
     if (this.#incoming.sawFutureEpoch) {
       this.#incoming.sawFutureEpoch = false
       for (const link of this.#following.readyLinks) this.#background(this.#following.catchUp(link))
@@ -232,6 +242,8 @@ export class OpenDocument implements Document {
   /** The storage or the CRDT failed: going on could lose or repeat something, so nothing goes on. */
   #fail(error: HeddleError): void {
     this.#failure = error
+    this.#outgoing.giveUp(error)
+    this.#changes.giveUp(error)
     this.#emit({ type: 'problem', error })
     this.#background(this.#following.stop())
   }

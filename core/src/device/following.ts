@@ -39,6 +39,8 @@ interface Followed {
   /** This device's messages up to here were sent to it on this channel. */
   uploadedSeq: bigint
   uploading: boolean
+  /** When it last said it was behind. */
+  behindAtMs: number
   /** What it said it has, and up to which position, until all of it is applied here. */
   announced: { readonly heads: readonly Head[]; readonly through: bigint } | undefined
   check: Disposable | undefined
@@ -50,8 +52,10 @@ interface Followed {
 
 /** What the rest of the document does with what servers say. */
 export interface FollowingEvents {
-  /** Slots from a server, in order, to be checked and applied. */
+  /** Slots a server tells of, to be checked and applied. */
   decided(slots: readonly DecidedSlot[], link: ServerLink): void
+  /** Slots a server was asked for, from the present one on. */
+  caughtUp(slots: readonly DecidedSlot[]): void
   vote(news: Extract<News, { $case: 'vote' }>, link: ServerLink): void
   mailbox(news: Extract<News, { $case: 'mailboxItems' }>, link: ServerLink): void
   /** A server took the subscription. */
@@ -64,6 +68,7 @@ export class Following implements LinkUser {
   readonly #outgoing: () => Outgoing
   readonly #events: FollowingEvents
   readonly #followed = new Map<string, Followed>()
+  readonly #gaps = new Map<string, Disposable>()
   readonly #progress: ReadonlyMap<string, ServerProgressRecord>
 
   constructor(
@@ -101,6 +106,7 @@ export class Following implements LinkUser {
         mode: SubscribeMode.SUBSCRIBE_MODE_HEADS,
         uploadedSeq: 0n,
         uploading: false,
+        behindAtMs: Number.NEGATIVE_INFINITY,
         announced: undefined,
         check: undefined,
         checkMs: withheldMs,
@@ -114,6 +120,8 @@ export class Following implements LinkUser {
   async stop(): Promise<void> {
     const all = [...this.#followed.values()]
     this.#followed.clear()
+    for (const timer of this.#gaps.values()) timer[Symbol.dispose]()
+    this.#gaps.clear()
     for (const followed of all) this.#stop(followed)
     await Promise.all(all.map(({ link }) => link.detach(this.#room.id)))
   }
@@ -195,14 +203,40 @@ export class Following implements LinkUser {
     }
   }
 
+  /** A server sent what no honest one sends. */
+  blame(server: string, error: HeddleError): void {
+    report(this.#room, error)
+    this.#followed.get(server)?.link.blame(error)
+  }
+
   /** Messages became durable here: every server gets what it lacks. */
   upload(): void {
     for (const followed of this.#followed.values()) this.#upload(followed)
   }
 
-  /** Asks a server that may have it, the first ready one unless named, for what a sender sent. */
-  async fetch(member: Uint8Array, fromSeq: bigint, from?: ServerLink): Promise<void> {
-    const channel = (from ?? this.readyLinks[0])?.channel
+  /** Asks the servers in turn, with growing pauses, for what is missing of a sender until nothing of it waits any more. */
+  fillGap(member: Uint8Array): void {
+    const key = toHex(member)
+    if (this.#gaps.has(key)) return
+    const attempt = (tries: number): void => {
+      const links = this.readyLinks
+      const link = links[tries % Math.max(1, links.length)]
+      if (link !== undefined) {
+        this.#fetch(member, this.#room.vector.seqOf(member) + 1n, link).catch((error: unknown) => {
+          this.#room.context.log('debug', 'fetch.failed', { error: asHeddleError(error, 'fetching').message })
+        })
+      }
+      const delayMs = Math.min(withheldMs * 2 ** tries, withheldMsMax)
+      const timer = this.#room.context.clock.setTimer(delayMs, () => {
+        this.#gaps.delete(key)
+        if (this.#incoming.isWaitingFor(member)) attempt(tries + 1)
+      })
+      this.#gaps.set(key, timer)
+    }
+    attempt(0)
+  }
+
+  async #fetch(member: Uint8Array, fromSeq: bigint, { channel }: ServerLink): Promise<void> {
     if (channel === undefined) return
     const { value } = await channel.request({
       $case: 'fetch',
@@ -211,14 +245,22 @@ export class Following implements LinkUser {
     if (value.envelopes.length > 0) this.#incoming.add({ server: toHex(channel.peer), envelopes: value.envelopes })
   }
 
-  /** Asks a server for the slots after those known here. */
-  async catchUp(link: ServerLink): Promise<boolean> {
-    const channel = link.channel
-    if (channel === undefined) return false
+  /** Asks a server for the slots after those known here. False when it has none. */
+  async catchUp({ channel }: ServerLink): Promise<boolean> {
     const { groupId, group } = this.#room
-    const { value } = await channel.request({ $case: 'catchUp', value: { group: groupId, fromSlot: group.epoch } })
-    if (value.slots.length > 0) this.#events.decided(value.slots, link)
-    return value.slots.length > 0
+    const first = group.epoch
+    let next = first
+    while (channel !== undefined) {
+      const { value } = await channel.request({ $case: 'catchUp', value: { group: groupId, fromSlot: next } })
+      const { slots } = value
+      if (slots.some(({ slot }, i) => slot !== next + BigInt(i))) {
+        throw new HeddleError('MALFORMED', 'a server answered CatchUp with other slots than those asked for')
+      }
+      if (slots.length === 0) break
+      next += BigInt(slots.length)
+      this.#events.caughtUp(slots)
+    }
+    return next > first
   }
 
   /** Tells a server the slots from `slot` on that this device knows. */
@@ -363,7 +405,7 @@ export class Following implements LinkUser {
       const missing = announced.heads.filter(
         ({ member, seq }) => seq > vector.seqOf(member) && !equalBytes(member, group.memberId)
       )
-      const fetches = missing.map(({ member }) => this.fetch(member, vector.seqOf(member) + 1n, followed.link))
+      const fetches = missing.map(({ member }) => this.#fetch(member, vector.seqOf(member) + 1n, followed.link))
       Promise.all(fetches)
         .catch((error: unknown) => {
           this.#room.context.log('debug', 'fetch.failed', { error: asHeddleError(error, 'fetching').message })
@@ -402,7 +444,9 @@ export class Following implements LinkUser {
   /** Learns anew where the server stands, after a pause unless it only lacked a decided slot. */
   async #uploadFailed(followed: Followed, error: HeddleError): Promise<void> {
     this.#lose(followed)
-    if (error.code === 'BEHIND') {
+    const now = this.#room.context.clock.now()
+    if (error.code === 'BEHIND' && now - followed.behindAtMs > refusedPauseMs) {
+      followed.behindAtMs = now
       this.#subscribe(followed, followed.mode).catch((cause: unknown) => this.#subscribeFailed(followed, cause))
       return
     }

@@ -18,12 +18,6 @@ export interface Arrival {
   readonly throughPosition?: bigint
 }
 
-/** Where an envelope could not be taken because something else is missing. */
-export interface Missing {
-  readonly member: Uint8Array
-  readonly fromSeq: bigint
-}
-
 export class Incoming {
   /** Messages applied since the document was opened. */
   applied = 0
@@ -32,6 +26,7 @@ export class Incoming {
   readonly #room: Room
   readonly #waiting = new WaitingRoom()
   readonly #told: Map<string, bigint>
+  readonly #blame: (server: string, error: HeddleError) => void
   #arrivals: Arrival[] = []
   #retry = false
   /** Oldest epoch of the messages applied since somebody asked. */
@@ -40,8 +35,17 @@ export class Incoming {
   #opened: { readonly updates: readonly Uint8Array[]; readonly head: Head }[] = []
   #moved = new Map<string, Head>()
 
-  /** `mayBeLate`: messages of old epochs may have been applied before a restart without anybody asking. */
-  constructor(room: Room, told: Map<string, bigint>, mayBeLate: boolean) {
+  /**
+   * `mayBeLate`: messages of old epochs may have been applied before a restart without anybody asking. `blame`: a server
+   * sent what no honest one sends.
+   */
+  constructor(
+    room: Room,
+    told: Map<string, bigint>,
+    mayBeLate: boolean,
+    blame: (server: string, error: HeddleError) => void
+  ) {
+    this.#blame = blame
     this.#room = room
     this.#told = told
     this.#oldestEpoch = mayBeLate ? 0n : undefined
@@ -49,6 +53,11 @@ export class Incoming {
 
   get waiting(): number {
     return this.#waiting.count
+  }
+
+  /** Whether something of this sender waits for what came before it. */
+  isWaitingFor(member: Uint8Array): boolean {
+    return this.#waiting.has(member)
   }
 
   add(arrival: Arrival): void {
@@ -61,20 +70,20 @@ export class Incoming {
     if (this.#waiting.count > 0) this.#retry = true
   }
 
-  /** Takes in all that has arrived. Returns how far the logs of the servers are known now, and what is missing. */
-  async step(turn: Turn): Promise<{ readonly positions: Map<string, bigint>; readonly missing: Missing[] }> {
+  /** Takes in all that has arrived. Returns how far the logs of the servers are known now, and the senders of whom something is missing. */
+  async step(turn: Turn): Promise<{ readonly positions: Map<string, bigint>; readonly missing: Uint8Array[] }> {
     const arrivals = this.#arrivals
     this.#arrivals = []
-    const missing: Missing[] = []
+    const missing: Uint8Array[] = []
     const positions = new Map<string, bigint>()
     if (this.#retry) {
       this.#retry = false
-      for (const envelope of this.#waiting.takeAll()) await this.#take(envelope, missing)
+      for (const envelope of this.#waiting.takeAll()) await this.#take(envelope, undefined, missing)
     }
     for (const { server, envelopes, throughPosition } of arrivals) {
       for (const bytes of envelopes) {
         const envelope = this.#parse(bytes, server)
-        if (envelope !== undefined) await this.#take(envelope, missing)
+        if (envelope !== undefined) await this.#take(envelope, server, missing)
       }
       if (throughPosition !== undefined) positions.set(server, throughPosition)
     }
@@ -109,12 +118,13 @@ export class Incoming {
       throw new HeddleError('MALFORMED', `an envelope of another document came for ${this.#room.id}`)
     } catch (error) {
       const { code, message } = asHeddleError(error, 'decoding an envelope')
-      report(this.#room, new HeddleError(code, `server ${server.slice(0, 8)} sent a bad envelope: ${message}`))
+      this.#blame(server, new HeddleError(code, `server ${server.slice(0, 8)} sent a bad envelope: ${message}`))
       return undefined
     }
   }
 
-  async #take(envelope: ParsedEnvelope, missing: Missing[]): Promise<void> {
+  /** `server`: who sent it; undefined for one that has waited. */
+  async #take(envelope: ParsedEnvelope, server: string | undefined, missing: Uint8Array[]): Promise<void> {
     const { vector, group, joinedEpoch } = this.#room
     const { member, seq, epoch, kind } = envelope.header
     if (equalBytes(member, group.memberId)) return
@@ -129,20 +139,21 @@ export class Incoming {
     if (epoch > group.epoch) this.sawFutureEpoch = true
     const mayBegin = joinedEpoch > 0n && kind === EnvelopeKind.ENVELOPE_KIND_STATE && vector.get(member) === undefined
     if ((succession === 'gap' && !mayBegin) || epoch > group.epoch) {
+      if (server !== undefined && !this.#mayWait(envelope, server)) return
       if (!this.#waiting.add(envelope)) this.#room.context.log('warn', 'waiting.full', { document: this.#room.id })
-      if (succession === 'gap') missing.push({ member, fromSeq: vector.seqOf(member) + 1n })
+      if (succession === 'gap') missing.push(member)
       return
     }
-    if (await this.#open(envelope, succession === 'gap')) await this.#takeSuccessor(member, seq, missing)
+    if (await this.#open(envelope, succession === 'gap', server)) await this.#takeSuccessor(member, seq, missing)
   }
 
-  async #takeSuccessor(member: Uint8Array, seq: bigint, missing: Missing[]): Promise<void> {
+  async #takeSuccessor(member: Uint8Array, seq: bigint, missing: Uint8Array[]): Promise<void> {
     const successor = this.#waiting.take(member, seq + 1n)
-    if (successor !== undefined) await this.#take(successor, missing)
+    if (successor !== undefined) await this.#take(successor, undefined, missing)
   }
 
   /** Opens the next envelope of a sender, or (`begins`) a state to begin its chain with. False when it is not the sender's and the true one must come from elsewhere. */
-  async #open(envelope: ParsedEnvelope, begins: boolean): Promise<boolean> {
+  async #open(envelope: ParsedEnvelope, begins: boolean, server: string | undefined): Promise<boolean> {
     const { group, crypto } = this.#room
     const { member, seq, epoch, kind } = envelope.header
     const head: Head = { member, seq, hash: envelope.hash.slice() }
@@ -161,7 +172,7 @@ export class Incoming {
       const key = group.signatureKeyOf(member, epoch)
       const genuine = key !== undefined && crypto.verify(key, envelope.signed, envelope.signature)
       if (!genuine) {
-        report(this.#room, new HeddleError('BAD_SIGNATURE', `a forged message of member ${toHex(member)}`, { cause }))
+        this.#forged(envelope, server, cause)
         return false
       }
       report(this.#room, new HeddleError(error.code, `message ${seq} of ${toHex(member)}: ${error.message}`, { cause }))
@@ -170,6 +181,21 @@ export class Incoming {
       this.#advance(head, [])
     }
     return true
+  }
+
+  /** What waits for a known member's earlier messages is signed by it: forged ones must not fill the room. */
+  #mayWait(envelope: ParsedEnvelope, server: string): boolean {
+    const { group, crypto } = this.#room
+    const key = group.public.member(envelope.header.member)?.signaturePublicKey
+    if (key === undefined || crypto.verify(key, envelope.signed, envelope.signature)) return true
+    this.#forged(envelope, server, undefined)
+    return false
+  }
+
+  #forged({ header }: ParsedEnvelope, server: string | undefined, cause: unknown): void {
+    const error = new HeddleError('BAD_SIGNATURE', `a forged message of member ${toHex(header.member)}`, { cause })
+    if (server === undefined) report(this.#room, error)
+    else this.#blame(server, error)
   }
 
   #accept(kind: EnvelopeKind, plaintext: Uint8Array, role: Role, head: Head, begins: boolean): void {

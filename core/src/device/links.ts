@@ -12,6 +12,7 @@ import type { ServerStatus } from './api.js'
 const dialTimeoutMs = 10_000
 const pauseMsMin = 100
 const pauseMsMax = 15_000
+const lastedMs = 2_000
 const agent = 'heddle-ts/0.1'
 
 /** What a document does with a link. The calls come in order; none waits. */
@@ -34,6 +35,8 @@ export class ServerLink {
   #state: ServerStatus['state'] = 'connecting'
   #lastError: HeddleError | undefined
   #failures = 0
+  /** Why this device ended the connection itself. */
+  #blamed: HeddleError | undefined
   #pause: Disposable | undefined
   readonly #stop = new AbortController()
 
@@ -68,6 +71,13 @@ export class ServerLink {
   async detach(documentId: string): Promise<void> {
     this.#users.delete(documentId)
     if (this.#users.size === 0) await this.close()
+  }
+
+  /** The server sent what no honest one sends: the connection ends, and the next one waits longer. */
+  blame(error: HeddleError): void {
+    this.#failures += 4
+    this.#blamed = error
+    this.#channel?.[Symbol.asyncDispose]()
   }
 
   async close(): Promise<void> {
@@ -107,8 +117,12 @@ export class ServerLink {
     this.#channel = channel
     this.#state = 'connected'
     this.#lastError = undefined
-    this.#failures = 0
-    channel.closed.then((reason) => this.#down(reason))
+    const upMs = this.#pool.context.clock.now()
+    channel.closed.then((reason) => {
+      // Only a connection that lasted shows that the next one may be made without a pause.
+      if (this.#blamed === undefined && this.#pool.context.clock.now() - upMs >= lastedMs) this.#failures = 0
+      this.#down(reason)
+    })
     if (this.#stop.signal.aborted) channel[Symbol.asyncDispose]()
     else for (const user of [...this.#users.values()]) user.onUp(this)
   }
@@ -116,8 +130,10 @@ export class ServerLink {
   #down(reason: HeddleError): void {
     this.#channel = undefined
     if (this.#stop.signal.aborted) return
-    this.#state = reason.retry === 'never' && reason.code !== 'ABORTED' ? 'refused' : 'unreachable'
-    this.#lastError = reason
+    const refused = this.#blamed !== undefined || (reason.retry === 'never' && reason.code !== 'ABORTED')
+    this.#state = refused ? 'refused' : 'unreachable'
+    this.#lastError = this.#blamed ?? reason
+    this.#blamed = undefined
     const { context, random } = this.#pool
     context.log('debug', 'link.down', { server: this.id, code: reason.code, message: reason.message })
     const pauseMs = Math.min(pauseMsMax, pauseMsMin * 2 ** Math.min(this.#failures, 10))

@@ -206,10 +206,15 @@ export class Outgoing {
   /** Resolves when all local edits made before the call have reached the level. */
   settled(level: Settling['level']): Promise<void> {
     this.#mustFlush = true
-    return new Promise((resolve) => {
-      this.#settling.push({ level, resolve, flushed: false, seq: undefined })
+    return new Promise((resolve, reject) => {
+      this.#settling.push({ level, resolve, reject, flushed: false, seq: undefined })
       this.#room.wake()
     })
+  }
+
+  /** Nothing goes on: who waits for edits to arrive hears why. */
+  giveUp(error: HeddleError): void {
+    for (const { reject } of this.#settling.splice(0)) reject(error)
   }
 
   dispose(): void {
@@ -351,6 +356,7 @@ export class Outgoing {
 interface Settling {
   readonly level: 'stored' | 'sent' | 'safe'
   readonly resolve: () => void
+  readonly reject: (error: HeddleError) => void
   flushed: boolean
   seq: bigint | undefined
 }

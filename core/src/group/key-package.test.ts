@@ -1,7 +1,14 @@
 import { expect, test } from 'vitest'
 import { signKeyPackage } from 'ts-mls/keyPackage.js'
 import { HeddleError } from '../errors.js'
-import { generateKeyPackage, loadKeyPackage, MemberGroup, type OwnKeyPackage, readKeyPackage, saveKeyPackage } from './index.js'
+import {
+  generateKeyPackage,
+  loadKeyPackage,
+  MemberGroup,
+  type OwnKeyPackage,
+  readKeyPackage,
+  saveKeyPackage
+} from './index.js'
 import { encodeKeyPackage } from './mls/index.js'
 import { createMember, EDITOR, NOW_MS, testDeps } from './testing/world.js'
 
@@ -45,7 +52,9 @@ test('a key package that was saved joins a group', async () => {
 test('a saved key package that is damaged is told as such', async () => {
   const saved = saveKeyPackage(await generateKeyPackage(options))
   for (let length = 0; length < saved.length; length += 11)
-    expect(() => loadKeyPackage(saved.subarray(0, length))).toThrow(expect.objectContaining({ code: 'STORAGE_CORRUPT' }))
+    expect(() => loadKeyPackage(saved.subarray(0, length))).toThrow(
+      expect.objectContaining({ code: 'STORAGE_CORRUPT' })
+    )
 })
 
 test('a key package out of its lifetime, or not signed by its key, is refused', async () => {
@@ -58,7 +67,10 @@ test('a key package out of its lifetime, or not signed by its key, is refused', 
   await expect(readKeyPackage(encodeKeyPackage(stranger), reader)).rejects.toThrow(
     expect.objectContaining({ code: 'BAD_SIGNATURE' })
   )
-  const named = { ...own.keyPackage.leafNode, credential: { credentialType: 'basic', identity: new Uint8Array(32) } } as const
+  const named = {
+    ...own.keyPackage.leafNode,
+    credential: { credentialType: 'basic', identity: new Uint8Array(32) }
+  } as const
   const renamed = await signKeyPackage({ ...own.keyPackage, leafNode: named }, own.signatureKey, mls.signature)
   await expect(readKeyPackage(encodeKeyPackage(renamed), reader)).rejects.toThrow(HeddleError)
 })

@@ -125,7 +125,7 @@ describe('messages', () => {
     const at = (i: number): MessageToOpen => messages[i] as MessageToOpen
     const started = performance.now()
     expect(await read(w.b, at(4096))).toBe('4096')
-    expect(performance.now() - started).toBeLessThan(2_000)
+    expect(performance.now() - started).toBeLessThan(10_000)
     expect(await read(w.b, at(3072))).toBe('3072')
     expect(await read(w.b, at(4095))).toBe('4095')
     await expectUnread(w.b, at(3071), 'UNDECRYPTABLE')

@@ -155,7 +155,8 @@ describe('a storage that fails', () => {
     const before = await host.content()
     const uploads = [await admin.seal(), await admin.seal()].map((envelope) => codeOf(admin.upload(host, envelope)))
     expect(await server.failed).toMatchObject({ code: 'STORAGE_UNAVAILABLE' })
-    for (const code of await Promise.all(uploads)) expect(['TRANSPORT_CLOSED', 'GOING_AWAY']).toContain(code)
+    for (const code of await Promise.all(uploads))
+      expect(['TRANSPORT_CLOSED', 'GOING_AWAY', 'INTERNAL']).toContain(code)
     const { channel } = await editor.to(host)
     await channel.closed
     expect((await editor.to(host)).news.some(isNews('deliver', ({ envelopes }) => envelopes.length > 0))).toBe(true)

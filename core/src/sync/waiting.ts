@@ -41,6 +41,11 @@ export class WaitingRoom {
     return true
   }
 
+  /** Whether anything of this sender waits. */
+  has(member: Uint8Array): boolean {
+    return this.#bySender.has(toHex(member))
+  }
+
   /** Takes a sender's envelope with this number out of the room. */
   take(member: Uint8Array, seq: bigint): ParsedEnvelope | undefined {
     const key = toHex(member)

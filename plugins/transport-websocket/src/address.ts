@@ -1,6 +1,6 @@
 /** Addresses as URLs, the server name the handshake binds, and the protocol name as a WebSocket subprotocol. */
 import { HeddleError } from '@heddle/core'
-import { ALPN_BYTES_MAX, SERVER_NAME_BYTES_MAX } from './handshake/messages.js'
+import { ALPN_BYTES_MAX, SERVER_NAME_BYTES_MAX } from './handshake/index.js'
 
 export interface Address {
   readonly url: string

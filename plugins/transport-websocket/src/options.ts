@@ -1,5 +1,5 @@
 /** The options of the WebSocket transport, their defaults and their checks; the same in Node and in browsers. */
-import { STREAMS_MAX_MAX, WINDOW_BYTES_MAX, WINDOW_BYTES_MIN } from './handshake/messages.js'
+import { STREAMS_MAX_MAX, WINDOW_BYTES_MAX, WINDOW_BYTES_MIN } from './handshake/index.js'
 
 export interface WebSocketOptions {
   /**

@@ -1,5 +1,5 @@
 /** The plugin as Node loads it: dials and listens. */
-import { definePlugin, type Context, type Listener, type ListenOptions, type PluginFactory, schema } from '@heddle/core'
+import { type Context, definePlugin, type Listener, type ListenOptions, type PluginFactory, schema } from '@heddle/core'
 import { nodeCrypto } from './crypto/node.js'
 import { listen } from './listener.js'
 import { parseOptions, type ResolvedOptions, type WebSocketOptions } from './options.js'

@@ -5,12 +5,12 @@
 import { type Connection, type Context, type DialOptions, HeddleError, type Transport } from '@heddle/core'
 import { type Address, parseAddress, subprotocol } from './address.js'
 import { type Counters, newCounters } from './counters.js'
-import type { HandshakeCrypto } from './crypto/crypto.js'
-import { type Authenticated, authenticateToServer } from './handshake/client.js'
-import type { Settings } from './handshake/messages.js'
-import { MuxConnection } from './mux/connection.js'
+import type { HandshakeCrypto } from './crypto/index.js'
+import type { Settings } from './handshake/index.js'
+import { type Authenticated, authenticateToServer } from './handshake/index.js'
+import { MuxConnection } from './mux/index.js'
 import type { ResolvedOptions } from './options.js'
-import { CLOSE, type Socket } from './socket/socket.js'
+import { CLOSE, type Socket } from './socket/index.js'
 
 /** What Node and browsers do each in their own way. */
 export interface Platform {

@@ -1,11 +1,13 @@
 /** What a browser gets: a bundle with nothing of Node in it, and errors that say what a browser can know. */
+import { readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
+import type { Clock } from '@heddle/core'
+import { createVirtualClock } from '@heddle/transport-memory'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { build } from 'vite'
-import { WebSocket } from 'ws'
 import { websocket } from '../src/browser.js'
 import { parseOptions } from '../src/options.js'
-import { type WebSocketConstructor, type WebSocketLike, connectWeb } from '../src/socket/web.js'
+import { connectWeb, type WebSocketConstructor } from '../src/socket/web.js'
 import { systemClock, testContext } from './context.js'
 import { addressOf, nextOf, testHost } from './host.js'
 import { identity } from './identities.js'
@@ -60,62 +62,55 @@ describe('the browser build', () => {
     })
   })
 
-  it('waits for a full send buffer to drain, by asking again', async () => {
-    await using host = await testHost()
-    const listener = await host.listen()
-    let buffered = 0
-    class Slow extends WebSocket {
-      constructor(...args: ConstructorParameters<typeof WebSocket>) {
-        super(...args)
-        Object.defineProperty(this, 'bufferedAmount', { get: () => buffered })
-      }
-    }
-    const never = new AbortController().signal
-    const socket = await connectWeb(
-      Slow as unknown as WebSocketConstructor,
-      systemClock,
-      addressOf(listener),
-      'heddle.1',
-      never
-    )
-    const drained = new Promise<void>((resolve) =>
-      socket.attach({ message: () => {}, drained: resolve, closed: () => {} })
-    )
-    buffered = 300_000
+  it('asks a full send buffer again until it has drained', async () => {
+    const clock = createVirtualClock(0)
+    const { socket, ws } = await fakeSocket(clock)
+    let drains = 0
+    socket.attach({ message: () => {}, drained: () => drains++, closed: () => {} })
+    ws.bufferedAmount = 256 * 1024
     expect(socket.send(new Uint8Array(10))).toBe(false)
-    buffered = 1000
-    await drained
-    socket.terminate()
+    await clock.run({ untilMs: 100 })
+    expect(drains).toBe(0)
+    ws.bufferedAmount = 1000
+    await clock.run({ untilMs: 104 })
+    expect([drains, clock.pending]).toEqual([1, 0])
+    expect(socket.send(new Uint8Array(10))).toBe(true)
   })
 
   it.each([
     ['a text message', 'hello'],
     ['a message above 256 KiB', new ArrayBuffer(256 * 1024 + 1)]
   ])('ends the connection over %s', async (_, data) => {
-    const listeners = new Map<string, (event: never) => void>()
-    const ws: WebSocketLike = {
-      binaryType: '',
-      bufferedAmount: 0,
-      readyState: 1,
-      send: () => {},
-      close: () => {},
-      addEventListener: (type: string, listener: (event: never) => void) => void listeners.set(type, listener)
-    }
-    const Constructor = function FakeWebSocket() {
-      return ws
-    } as unknown as WebSocketConstructor
-    const connecting = connectWeb(Constructor, systemClock, 'ws://x', 'heddle.1', new AbortController().signal)
-    listeners.get('open')?.({} as never)
-    const socket = await connecting
+    const { socket, emit } = await fakeSocket(systemClock)
     const end = new Promise((closed) => socket.attach({ message: () => {}, drained: () => {}, closed }))
-    listeners.get('message')?.({ data } as never)
+    emit('message', { data })
     expect(await end).toMatchObject({ code: 4400, cause: { code: 'MALFORMED' } })
   })
 })
 
+/** A socket on a WebSocket whose buffer and events the test makes up; no server can be made to fill one on cue. */
+async function fakeSocket(clock: Clock) {
+  const listeners = new Map<string, (event: object) => void>()
+  const emit = (type: string, event: object) => listeners.get(type)?.(event)
+  const ws = {
+    binaryType: '',
+    bufferedAmount: 0,
+    readyState: 1,
+    send: () => {},
+    close: () => {},
+    addEventListener: (type: string, listener: (event: never) => void) =>
+      void listeners.set(type, listener as (event: object) => void)
+  }
+  const Constructor = function FakeWebSocket() {
+    return ws
+  } as unknown as WebSocketConstructor
+  const connecting = connectWeb(Constructor, clock, 'ws://x', 'heddle.1', new AbortController().signal)
+  emit('open', {})
+  return { socket: await connecting, ws, emit }
+}
+
 describe('TLS', () => {
   it('carries a connection on wss, and the name is still the dialled one', async () => {
-    const { readFile } = await import('node:fs/promises')
     const pem = (name: string) => readFile(new URL(`./fixtures/${name}.pem`, import.meta.url), 'utf8')
     const tls = { key: await pem('key'), cert: await pem('cert'), ca: await pem('cert') }
     await using host = await testHost({ tls, names: ['localhost'] })

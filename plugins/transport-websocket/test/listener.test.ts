@@ -50,7 +50,7 @@ describe('listen', () => {
     ['ws://127.0.0.1:99999', /no URL/],
     ['ws://me:secret@127.0.0.1:0', /user name/],
     ['ws://127.0.0.1:0/?room=1', /query/],
-    ['ws://192.0.2.1:0', /no address of this machine/],
+    ['ws://203.0.113.7:0', /no address of this machine/],
     ['wss://127.0.0.1:0', /needs the option "tls"/]
   ])('refuses %s with CONFIG_INVALID', async (address, message) => {
     await using host = await testHost()

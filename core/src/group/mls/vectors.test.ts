@@ -14,6 +14,7 @@ import { createCrypto, type SuiteId } from '../../crypto/index.js'
 import { decodeKeyPackage, decodePublicMessage, decodeWelcome } from './codec.js'
 import { checkMembershipTag, type EnteredEpoch, enterEpoch } from './member-state.js'
 import type { ResolvedProposal } from './proposals.js'
+import { SecretTree } from './secret-tree.js'
 import { type CommitRules, type PublicState, stageCommit } from './stage-commit.js'
 import { hashTree, rootHash } from './tree.js'
 import { validateTree } from './tree-validation.js'
@@ -55,6 +56,20 @@ describe.skipIf(skipped)(`official vectors${skipped ? ` (skipped: ${skipped})` :
     for (const vector of vectors) await follow(vector)
   })
 
+  test('secret-tree gives every application key', () => {
+    const vectors = load<SecretTreeVector>('secret-tree')
+    expect(vectors.length).toBeGreaterThan(0)
+    for (const { cipher_suite, encryption_secret, leaves } of vectors) {
+      const suite = crypto.suite(cipher_suite as SuiteId)
+      const tree = SecretTree.start(leaves.length, bytes(encryption_secret), crypto, suite)
+      for (const [leaf, generations] of leaves.entries())
+        for (const { generation, application_key, application_nonce } of generations) {
+          const { key } = tree.peek(leaf, generation)
+          expect([toHex(key.key), toHex(key.nonce)]).toEqual([application_key, application_nonce])
+        }
+    }
+  })
+
   test('tree-validation accepts every tree and computes every hash', async () => {
     const vectors = load<TreeValidation>('tree-validation')
     expect(vectors.length).toBeGreaterThan(0)
@@ -68,6 +83,16 @@ describe.skipIf(skipped)(`official vectors${skipped ? ` (skipped: ${skipped})` :
     }
   })
 })
+
+interface SecretTreeVector {
+  readonly cipher_suite: number
+  readonly encryption_secret: string
+  readonly leaves: readonly (readonly {
+    readonly generation: number
+    readonly application_key: string
+    readonly application_nonce: string
+  }[])[]
+}
 
 function load<T extends { readonly cipher_suite: number }>(name: string): readonly T[] {
   const all = JSON.parse(readFileSync(join(folder ?? '', `${name}.json`), 'utf8')) as readonly T[]

@@ -1,8 +1,8 @@
 /** The dialling side of the handshake: it shows its key first and proves it last, after it has checked the server's proof. */
 import { HeddleError } from '@heddle/core'
 import { sameBytes } from '../bytes.js'
-import { type HandshakeCrypto, isPeerKey, type Signer } from '../crypto/crypto.js'
-import { CLOSE, closeError, receive, type Socket, type SocketEnd } from '../socket/socket.js'
+import { type HandshakeCrypto, isPeerKey, type Signer } from '../crypto/index.js'
+import { CLOSE, closeError, receive, type Socket, type SocketEnd } from '../socket/index.js'
 import {
   type ClientHello,
   decodeServerHello,

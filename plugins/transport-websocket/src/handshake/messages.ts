@@ -9,7 +9,7 @@
  * | ClientProof | 3, signature 64                                                                                |
  */
 import { ByteReader, ByteWriter, malformed } from '../bytes.js'
-import type { HandshakeCrypto } from '../crypto/crypto.js'
+import type { HandshakeCrypto } from '../crypto/index.js'
 
 /** What an end announces about itself; the other end keeps to it. */
 export interface Settings {

@@ -1,8 +1,8 @@
 /** The listening side of the handshake: it proves its key first and believes nothing before the client's proof. */
 import { HeddleError } from '@heddle/core'
 import { malformed } from '../bytes.js'
-import { type HandshakeCrypto, isPeerKey, type Signer } from '../crypto/crypto.js'
-import { closeError, receive, type Socket } from '../socket/socket.js'
+import { type HandshakeCrypto, isPeerKey, type Signer } from '../crypto/index.js'
+import { closeError, receive, type Socket } from '../socket/index.js'
 import type { Authenticated } from './client.js'
 import {
   decodeClientHello,

@@ -4,7 +4,7 @@
  * soon as a message is full. Streams take turns, one part each.
  */
 import { ByteWriter } from '../bytes.js'
-import type { Socket } from '../socket/socket.js'
+import type { Socket } from '../socket/index.js'
 
 /** A message is sent once it has this many bytes. */
 export const BATCH_BYTES = 64 * 1024

@@ -1,0 +1,2 @@
+/** The door of the multiplexer. */
+export { MuxConnection } from './connection.js'
