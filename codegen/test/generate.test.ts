@@ -17,7 +17,7 @@ describe('generate', () => {
       await cp(join(repository, path), join(copy, path), { recursive: true })
     }
     await symlink(join(repository, 'node_modules'), join(copy, 'node_modules'))
-  })
+  }, 60_000)
   afterAll(() => dispose())
 
   const run = async (...args: readonly string[]) => {

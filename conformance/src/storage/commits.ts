@@ -158,8 +158,9 @@ export function commitChecks(factory: StorageFactory): Check[] {
       const calls = upTo(total).flatMap((i) =>
         [first, second].map((key) => store.commit({ put: [{ key, value: numberKey(i + 1) }] }))
       )
-      const done = Promise.all(calls).finally(() => {
+      const done = Promise.allSettled(calls).then((outcomes) => {
         isDone = true
+        return outcomes
       })
       const read = async (key: Uint8Array) => numberOf((await store.get(key)) ?? numberKey(0))
       for (let seen = 0, reads = 0; !isDone; reads++) {
@@ -169,7 +170,8 @@ export function commitChecks(factory: StorageFactory): Check[] {
         const earlier = await read(first)
         expectTrue(earlier >= seen, 'the value written first is at least as new', { first: earlier, second: seen })
       }
-      await done
+      const failed = (await done).find(({ status }) => status === 'rejected')
+      expectEqual(failed, undefined, 'a call that failed')
       expectEqual([await read(first), await read(second)], [total, total], 'the values at the end')
     }),
 

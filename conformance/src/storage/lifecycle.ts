@@ -38,9 +38,10 @@ export function lifecycleChecks(factory: StorageFactory): Check[] {
           settled += 1
         })
       )
+      const outcomes = Promise.allSettled(calls)
       await store[Symbol.asyncDispose]()
       expectEqual(settled, 100, 'commits done when closing has resolved')
-      await Promise.all(calls)
+      await outcomes
     })
   ]
   return [
@@ -59,8 +60,7 @@ function durableChecks(factory: StorageFactory): Check[] {
       await store.commit({ put: Array.from({ length: total }, (_, i) => ({ key: numberKey(i), value: value(i) })) })
       await store.commit({ delRange: [{ gte: numberKey(100), lt: numberKey(200) }], del: [numberKey(5)] })
       const last = store.commit({ put: [put('last')] })
-      await store[Symbol.asyncDispose]()
-      await last
+      await Promise.all([store[Symbol.asyncDispose](), last])
       const again = await factory.open(place)
       try {
         const entries = await readAll(again)

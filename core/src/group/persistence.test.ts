@@ -1,16 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { toHex, utf8 } from '../bytes.js'
 import { MemberGroup, type StoredRecord } from './index.js'
-import {
-  addMembers,
-  createWorld,
-  decide,
-  EDITOR,
-  expectAgreement,
-  type Member,
-  seeded,
-  type World
-} from './testing/world.js'
+import { addMembers, createWorld, decide, EDITOR, expectAgreement, type Member, type World } from './testing/world.js'
 
 const AAD = utf8('header')
 

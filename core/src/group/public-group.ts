@@ -24,7 +24,6 @@ import {
   TlsReader,
   TlsWriter,
   typed,
-  typedSync,
   verifyGroupInfo
 } from './mls/index.js'
 import { checkCommit } from './policy.js'

@@ -14,7 +14,7 @@ afterAll(() => rm(root, { recursive: true }))
 const open = (path: string): Promise<Storage> => lmdbStorage.create({ path }, systemContext())
 
 /** Killed after this many acknowledgements: early, in the middle of groups, and after the file has grown. */
-const KILLS_AFTER = [1, 3, 17, 150, 700, 2500]
+const KILLS_AFTER = [1, 3, 17, 150, 500, 1200]
 
 test('every acknowledged batch is there whole after the process was killed, and none is torn', async () => {
   const path = join(root, 'killed')

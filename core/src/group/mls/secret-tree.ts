@@ -244,8 +244,8 @@ export class SecretTree {
     }
   }
   #touchSkipped(leaf: number, generation: number): void {
-    let generations = this.#dirty.skipped.get(leaf)
-    if (generations === undefined) this.#dirty.skipped.set(leaf, (generations = new Set()))
+    const generations = this.#dirty.skipped.get(leaf) ?? new Set()
+    this.#dirty.skipped.set(leaf, generations)
     generations.add(generation)
   }
 }

@@ -122,6 +122,16 @@ export class ServerHost {
     await dead?.[Symbol.asyncDispose]()
   }
 
+  /** Overwrites the saved groups of a document; the server has to be stopped. */
+  async damage(group: Uint8Array): Promise<void> {
+    const storage = await memoryStorage.create({ shared: this.disk }, this.#world.context)
+    const gte = Uint8Array.of(16, ...group, 2)
+    const lt = Uint8Array.of(16, ...group, 3)
+    for await (const page of storage.scan({ gte, lt }))
+      await storage.commit({ put: page.map(({ key }) => ({ key, value: Uint8Array.of(1, 2, 3) })) })
+    await storage[Symbol.asyncDispose]()
+  }
+
   /** Everything stored, but for the owner's token: equal when nothing was changed. */
   async content(): Promise<string> {
     const storage = this.#storage
