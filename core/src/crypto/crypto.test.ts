@@ -1,4 +1,7 @@
 import { Aes128Gcm, CipherSuite as HpkeSuite, DhkemX25519HkdfSha256, HkdfSha256 } from '@hpke/core'
+import { ed25519 } from '@noble/curves/ed25519.js'
+import { bytesToNumberLE, numberToBytesLE } from '@noble/curves/utils.js'
+import { sha512 } from '@noble/hashes/sha2.js'
 import { describe, expect, test } from 'vitest'
 import { HeddleError } from '../errors.js'
 import { concatBytes, toHex, utf8 } from '../bytes.js'
@@ -176,6 +179,43 @@ describe('both providers', () => {
       return outputs.map(toHex)
     }
     expect(await run(createNodeCrypto(seededRandom(7)))).toEqual(await run(createWebCrypto(seededRandom(7))))
+  })
+
+  test('agree on signatures made to be right on one platform and wrong on another', async () => {
+    const { Point, utils } = ed25519
+    const order = Point.Fn.ORDER
+    const message = utf8('made by a member who knows the curve')
+    const torsion = Point.fromBytes(fromHex('26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05'))
+    expect(torsion.isSmallOrder()).toBe(true)
+    const { scalar, point, pointBytes } = utils.getExtendedPublicKey(new Uint8Array(32).fill(9))
+    const sign = (key: Uint8Array, r: Uint8Array, secret = scalar, nonce = 5n): Uint8Array => {
+      const k = bytesToNumberLE(sha512(concatBytes(r, key, message))) % order
+      return concatBytes(r, numberToBytesLE((nonce + k * secret) % order, 32))
+    }
+    const honest = Point.BASE.multiply(5n)
+    const good = sign(pointBytes, honest.toBytes())
+    const tooLarge = concatBytes(good.subarray(0, 32), numberToBytesLE(bytesToNumberLE(good.subarray(32)) + order, 32))
+    const mixedKey = point.add(torsion).toBytes()
+    const identity = Point.ZERO.toBytes()
+    const notCanonical = fromHex(`ee${'ff'.repeat(30)}7f`) // the identity, as p + 1
+    const cases: readonly (readonly [Uint8Array, Uint8Array])[] = [
+      [pointBytes, good],
+      [pointBytes, sign(pointBytes, honest.add(torsion).toBytes())],
+      [pointBytes, tooLarge],
+      [mixedKey, sign(mixedKey, honest.toBytes())],
+      [mixedKey, sign(mixedKey, honest.add(torsion).toBytes())],
+      [torsion.toBytes(), sign(torsion.toBytes(), honest.toBytes(), 0n)],
+      [identity, sign(identity, honest.toBytes(), 0n)],
+      [identity, concatBytes(identity, new Uint8Array(32))],
+      [notCanonical, sign(notCanonical, honest.toBytes(), 0n)],
+      [pointBytes, concatBytes(notCanonical, sign(pointBytes, identity, scalar, 0n).subarray(32))]
+    ]
+    const [node, web] = [createNodeCrypto(seededRandom(1)), createWebCrypto(seededRandom(1))]
+    const verdicts = cases.map(([key, signature]) => node.verify(key, message, signature))
+    expect(cases.map(([key, signature]) => web.verify(key, message, signature))).toEqual(verdicts)
+    expect(verdicts.slice(0, 3)).toEqual([true, false, false])
+    for (const [i, [key, signature]] of cases.entries())
+      expect(await web.suite(1).mls.signature.verify(key, message, signature)).toBe(verdicts[i])
   })
 
   test('the imports map selects node:crypto here', () => {

@@ -41,11 +41,15 @@ async function world(seed: number): Promise<World & { a: Member; b: Member }> {
 }
 
 /** The GroupInfo of the group with another tree, its tree hash right and signed by a real member. */
-async function withTree({ group, deps, records }: Member, change: (nodes: RatchetTree) => void): Promise<Uint8Array> {
+async function withTree(
+  { group, deps, records }: Member,
+  change: (nodes: RatchetTree) => void,
+  rightHash = true
+): Promise<Uint8Array> {
   const groupInfo = decodeGroupInfoMessage(await group.groupInfo())
   const nodes = structuredClone(group.public.state.tree.nodes)
   change(nodes)
-  const treeHash = rootHash(hashTree(nodes, deps.crypto.sha256))
+  const treeHash = rightHash ? rootHash(hashTree(nodes, deps.crypto.sha256)) : groupInfo.groupContext.treeHash
   const { signatureKey } = secretsOf({ group, deps, records } as Member)
   const extensions = groupInfo.extensions.map((extension) =>
     extension.extensionType === 'ratchet_tree'
@@ -109,6 +113,28 @@ describe('a hostile commit', () => {
       await expectRefused(w, w.a, encodePublicMessage({ ...message, content }), 'INVALID', /not in the group/)
     }
     expect(performance.now() - started).toBeLessThan(10_000)
+  })
+
+  test('that is not signed by the leaf it names is refused', async () => {
+    const w = await world(79)
+    const message = decodePublicMessage((await w.b.group.buildCommit()).commit)
+    const { signature } = message.auth
+    const auth = { ...message.auth, signature: signature.with(63, (signature[63] ?? 0) ^ 1) }
+    await expectRefused(w, w.b, encodePublicMessage({ ...message, auth }), 'BAD_SIGNATURE')
+    // An editor's commit under the admin's name.
+    const sender = { senderType: 'member', leafIndex: w.a.group.me.leafIndex } as const
+    const content = { ...message.content, sender } as typeof message.content
+    await expectRefused(w, w.a, encodePublicMessage({ ...message, content }), 'BAD_SIGNATURE')
+    const epoch = { ...message.content, authenticatedData: GARBAGE } as typeof message.content
+    await expectRefused(w, w.b, encodePublicMessage({ ...message, content: epoch }), 'BAD_SIGNATURE')
+    const other = await createWorld(790, [EDITOR])
+    await expectRefused(
+      w,
+      w.b,
+      (await other.members[0]?.group.buildCommit())?.commit ?? GARBAGE,
+      'INVALID',
+      /another group/
+    )
   })
 
   test('with a path that does not fit the tree is refused', async () => {
@@ -256,6 +282,8 @@ describe('a hostile GroupInfo', () => {
           if (node?.nodeType === 'parent') node.parent.hpkePublicKey = new Uint8Array(32).fill(7)
       }
     ]
+    const blanked = await withTree(w.a, (nodes) => nodes.fill(undefined, 4), false)
+    await expect(PublicGroup.fromGroupInfo(blanked, w.a.deps)).rejects.toThrow(/tree hash/)
     for (const change of changes)
       await expect(PublicGroup.fromGroupInfo(await withTree(w.a, change), w.a.deps)).rejects.toThrow(
         expect.objectContaining({ code: 'INVALID' })

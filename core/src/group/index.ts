@@ -22,8 +22,7 @@ export {
   type ProcessedCommit
 } from './member-group.js'
 export { memberIdOf } from './member-id.js'
-export { PADDING_BYTES, type SealedMessage } from './mls/index.js'
+export { PADDING_BYTES, type SealedMessage, welcomeRefs } from './mls/index.js'
 export type { GroupRecord, StoredRecord } from './persistence.js'
 export { type GroupChange, type GroupDeps, type ProcessOptions, PublicGroup } from './public-group.js'
 export type { RosterEntry } from './roster.js'
-export { welcomeRefs } from './welcome-refs.js'

@@ -1,11 +1,12 @@
-import { expect, test } from 'vitest'
 import { signKeyPackage } from 'ts-mls/keyPackage.js'
-import { HeddleError } from '../errors.js'
+import { type LeafNodeTBSKeyPackage, signLeafNodeKeyPackage } from 'ts-mls/leafNode.js'
+import { expect, test } from 'vitest'
 import {
   generateKeyPackage,
   loadKeyPackage,
   MemberGroup,
   type OwnKeyPackage,
+  PublicGroup,
   readKeyPackage,
   saveKeyPackage
 } from './index.js'
@@ -67,12 +68,32 @@ test('a key package out of its lifetime, or not signed by its key, is refused', 
   await expect(readKeyPackage(encodeKeyPackage(stranger), reader)).rejects.toThrow(
     expect.objectContaining({ code: 'BAD_SIGNATURE' })
   )
-  const named = {
-    ...own.keyPackage.leafNode,
-    credential: { credentialType: 'basic', identity: new Uint8Array(32) }
-  } as const
-  const renamed = await signKeyPackage({ ...own.keyPackage, leafNode: named }, own.signatureKey, mls.signature)
-  await expect(readKeyPackage(encodeKeyPackage(renamed), reader)).rejects.toThrow(HeddleError)
+})
+
+test('a key package under another name than its key is refused, and so is a group with such a member', async () => {
+  const own = await generateKeyPackage(options)
+  const { mls } = deps.crypto.suite(1)
+  const credential = { credentialType: 'basic', identity: new Uint8Array(32) } as const
+  const leafTbs = { ...own.keyPackage.leafNode, credential, leafNodeSource: 'key_package' } as LeafNodeTBSKeyPackage
+  const leafNode = await signLeafNodeKeyPackage(leafTbs, own.signatureKey, mls.signature)
+  const keyPackage = await signKeyPackage({ ...own.keyPackage, leafNode }, own.signatureKey, mls.signature)
+  const message = encodeKeyPackage(keyPackage)
+  await expect(readKeyPackage(message, reader)).rejects.toThrow(/credential/)
+  const admin = await createMember(82)
+  await expect(admin.group.buildCommit({ adds: [{ keyPackage: message }] })).rejects.toThrow(/credential/)
+  const { document, servers } = admin.group.public
+  const group = await MemberGroup.create(
+    {
+      groupId: new Uint8Array(16),
+      keyPackage: { ...own, keyPackage, message },
+      document,
+      servers: servers.servers,
+      faultBound: 0,
+      defaultRole: EDITOR
+    },
+    deps
+  )
+  await expect(PublicGroup.fromGroupInfo(await group.groupInfo(), deps)).rejects.toThrow(/credential/)
 })
 
 test('a device that breaks a limit gets no key package', async () => {

@@ -10,8 +10,9 @@ import { describe, expect, test } from 'vitest'
 import { utf8 } from '../bytes.js'
 import type { ErrorName } from '../errors.js'
 import { type MessageToOpen, PADDING_BYTES } from './index.js'
-import { encodeContext, SecretTree, sealMessage } from './mls/index.js'
+import { encodeContext, type MessageEpoch, SecretTree, sealMessage } from './mls/index.js'
 import { readRecords } from './persistence.js'
+import { secretsOf } from './testing/forge.js'
 import { createWorld, decide, EDITOR, type Member, READER, testCrypto, type World } from './testing/world.js'
 
 const AAD = utf8('envelope header')
@@ -34,6 +35,17 @@ async function read(receiver: Member, message: MessageToOpen): Promise<string> {
 
 async function expectUnread(receiver: Member, message: MessageToOpen, code: ErrorName): Promise<void> {
   await expect(receiver.group.decrypt(message)).rejects.toThrow(expect.objectContaining({ name: 'HeddleError', code }))
+}
+
+/** The epoch a member is in, as its records tell, to do with it what the member would not. */
+function messageEpochOf({ group, records, deps }: Member): MessageEpoch {
+  const { suite, groupId, epoch, state } = group.public
+  const stored = readRecords(records.values()).epochs.get(epoch)
+  if (stored?.saved === undefined) throw new Error('the current epoch is not stored')
+  const { saved, nodes, ratchets } = stored
+  const secretTree = new SecretTree(saved.leaves, nodes, ratchets, deps.crypto, suite)
+  const { senderDataSecret } = saved
+  return { groupId, epoch, context: encodeContext(state.context), senderDataSecret, secretTree }
 }
 
 describe('messages', () => {
@@ -96,19 +108,28 @@ describe('messages', () => {
   test('of members who forge another’s signature do not open', async () => {
     const w = await pair(54)
     // Everyone in the epoch has every ratchet: an insider can encrypt as anyone, but not sign.
-    const { epochs } = readRecords(w.c.records.values())
-    const stored = epochs.get(w.c.group.epoch)
-    if (stored?.saved === undefined) throw new Error('the current epoch is not stored')
-    const { suite, groupId, epoch, state } = w.c.group.public
     const crypto = testCrypto(54)
-    const secretTree = new SecretTree(stored.saved.leaves, stored.nodes, stored.ratchets, crypto, suite)
-    const { senderDataSecret } = stored.saved
-    const messageEpoch = { groupId, epoch, context: encodeContext(state.context), senderDataSecret, secretTree }
+    const { suite, epoch } = w.c.group.public
+    const messageEpoch = messageEpochOf(w.c)
     const sender = { leafIndex: w.a.group.me.leafIndex, signatureKey: crypto.randomBytes(32) }
     const forged = await sealMessage(utf8('forged'), AAD, sender, messageEpoch, crypto, suite)
     await expectUnread(w.b, { ...forged, epoch, aad: AAD }, 'BAD_SIGNATURE')
     // The forged message used a's generation 0; a's own message of that generation is still good.
     expect(await read(w.b, await send(w.a, 'genuine'))).toBe('genuine')
+  })
+
+  test('whose padding is not zero do not open', async () => {
+    const w = await pair(59)
+    const { signatureKey } = secretsOf(w.c)
+    const { suite } = w.c.group.public
+    const { groupId, epoch, context, senderDataSecret, secretTree } = messageEpochOf(w.c)
+    // A covert channel of the sender: it seals what `sealMessage` gives, with one more byte.
+    const seal = (key: Uint8Array, nonce: Uint8Array, aad: Uint8Array, plaintext: Uint8Array): Uint8Array =>
+      suite.seal(key, nonce, aad, plaintext.length > 12 ? plaintext.with(plaintext.length - 1, 1) : plaintext)
+    const sender = { leafIndex: w.c.group.me.leafIndex, signatureKey }
+    const target = { groupId, epoch, context, senderDataSecret, secretTree }
+    const sealed = await sealMessage(utf8('text'), AAD, sender, target, w.c.deps.crypto, { ...suite, seal })
+    await expectUnread(w.b, { ...sealed, epoch, aad: AAD }, 'MALFORMED')
   })
 
   test('opened twice at once open once', async () => {
@@ -118,22 +139,16 @@ describe('messages', () => {
     expect(results.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected'])
   })
 
-  test('far ahead are opened up to 4096, and the keys of the last 1024 missing ones are kept', async () => {
+  test('far ahead are opened, and so are those in between when they come', async () => {
     const w = await pair(56)
     const messages: MessageToOpen[] = []
-    for (let i = 0; i <= 4096; i++) messages.push(await send(w.a, `${i}`))
-    const at = (i: number): MessageToOpen => messages[i] as MessageToOpen
-    const started = performance.now()
-    expect(await read(w.b, at(4096))).toBe('4096')
-    expect(performance.now() - started).toBeLessThan(10_000)
-    expect(await read(w.b, at(3072))).toBe('3072')
-    expect(await read(w.b, at(4095))).toBe('4095')
-    await expectUnread(w.b, at(3071), 'UNDECRYPTABLE')
-    // c has seen nothing: one generation further is too far.
-    const tooFar = await send(w.a, 'too far')
-    await expectUnread(w.c, tooFar, 'UNDECRYPTABLE')
-    expect(await read(w.c, at(0))).toBe('0')
-    expect(await read(w.c, tooFar)).toBe('too far')
+    for (let i = 0; i < 200; i++) messages.push(await send(w.a, `${i}`))
+    const [first, ...others] = messages
+    const last = others.pop()
+    if (first === undefined || last === undefined) throw new Error('200 messages expected')
+    expect(await read(w.b, last)).toBe('199')
+    for (const [i, message] of [...others.entries()].reverse()) expect(await read(w.b, message)).toBe(`${i + 1}`)
+    expect(await read(w.b, first)).toBe('0')
   })
 
   test('of epochs beyond the policy are given up, by number and by time', async () => {
@@ -163,8 +178,7 @@ describe('messages', () => {
     expect((ciphertext.length - 16) % PADDING_BYTES).toBe(0)
     const { suite, state, groupId } = w.b.group.public
     const { mls } = suite
-    const stored = readRecords(w.b.records.values()).epochs.get(epoch)
-    if (stored?.saved === undefined) throw new Error('the current epoch is not stored')
+    const { senderDataSecret, secretTree } = messageEpochOf(w.b)
     const message = {
       groupId,
       epoch,
@@ -173,11 +187,10 @@ describe('messages', () => {
       encryptedSenderData: senderData,
       ciphertext
     } as const
-    const sender = await decryptSenderData(message, stored.saved.senderDataSecret, mls)
+    const sender = await decryptSenderData(message, senderDataSecret, mls)
     expect(sender).toMatchObject({ leafIndex: w.a.group.me.leafIndex, generation: 0 })
     if (sender === undefined) throw new Error('no sender data')
-    const tree = new SecretTree(stored.saved.leaves, stored.nodes, stored.ratchets, w.b.deps.crypto, suite)
-    const { key, nonce } = tree.peek(sender.leafIndex, sender.generation).key
+    const { key, nonce } = secretTree.peek(sender.leafIndex, sender.generation).key
     const guarded = nonce.map((byte, i) => byte ^ (sender.reuseGuard[i] ?? 0))
     const padded = await mls.hpke.decryptAead(key, guarded, encode(privateContentAADEncoder)(message), ciphertext)
     const [content] = decodePrivateMessageContent('application')(padded, 0) ?? []

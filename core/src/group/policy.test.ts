@@ -1,4 +1,5 @@
 import type { Extension } from 'ts-mls/extension.js'
+import { type LeafNodeTBSCommit, signLeafNodeCommit } from 'ts-mls/leafNode.js'
 import type { Proposal } from 'ts-mls/proposal.js'
 import { describe, expect, test } from 'vitest'
 import { HeddleError } from '../errors.js'
@@ -12,9 +13,9 @@ import {
   ServerRemoveProposal
 } from '../wire/index.js'
 import { writeGroupExtensions } from './extensions.js'
-import { type OwnKeyPackage, generateKeyPackage } from './index.js'
-import { decodeKeyPackage } from './mls/index.js'
-import { edited, expectRefused, forge } from './testing/forge.js'
+import { generateKeyPackage, type OwnKeyPackage, welcomeRefs } from './index.js'
+import { decodeKeyPackage, leafAt } from './mls/index.js'
+import { edited, expectRefused, forge, secretsOf } from './testing/forge.js'
 import {
   ADMIN,
   createMember,
@@ -286,6 +287,28 @@ describe('a member', () => {
     expectAgreement(w)
   })
 
+  test('must renew its encryption key with every commit', async () => {
+    const w = await world(24)
+    const { group, deps } = w.editor
+    const { signatureKey } = secretsOf(w.editor)
+    const { leafIndex } = group.me
+    const old = leafAt(group.public.state.tree.nodes, leafIndex)?.hpkePublicKey ?? new Uint8Array(0)
+    const commit = await edited(w.editor, async ({ proposals, path }) => {
+      if (path === undefined) throw new Error('a commit without path')
+      const tbs = {
+        ...path.leafNode,
+        leafNodeSource: 'commit',
+        hpkePublicKey: old,
+        groupId: group.public.groupId,
+        leafIndex
+      }
+      const { signature } = deps.crypto.suite(1).mls
+      const leafNode = await signLeafNodeCommit(tbs as LeafNodeTBSCommit, signatureKey, signature)
+      return { proposals, path: { ...path, leafNode } }
+    })
+    await expectRefused(w, w.editor, commit, 'INVALID', /keeps the encryption key/)
+  })
+
   test('is added only with a key package that is right in everything', async () => {
     const w = await world(21)
     const deps = testDeps(9_100)
@@ -336,6 +359,22 @@ describe('a member', () => {
       await expectRefused(w, w.admin, commit, code)
     }
     expectAgreement(w)
+  })
+
+  test('is voted for only with the Welcome it needs', async () => {
+    const w = await world(23)
+    const joiner = await keyPackageFor(testDeps(9_300))
+    const { commit, welcome } = await w.admin.group.buildCommit({ adds: [{ keyPackage: joiner.message }] })
+    if (welcome === undefined) throw new Error('no Welcome')
+    expect(welcomeRefs(welcome)).toEqual([joiner.ref])
+    await w.observer.processCommit(commit, { welcome })
+    const other = await keyPackageFor(testDeps(9_301))
+    const otherWelcome = (await w.admin.group.buildCommit({ adds: [{ keyPackage: other.message }] })).welcome
+    for (const wrong of [new Uint8Array(0), otherWelcome])
+      await expect(w.observer.processCommit(commit, { welcome: wrong })).rejects.toThrow(/Welcome/)
+    const rotation = (await w.admin.group.buildCommit()).commit
+    await w.observer.processCommit(rotation, { welcome: new Uint8Array(0) })
+    await expect(w.observer.processCommit(rotation, { welcome })).rejects.toThrow(/Welcome/)
   })
 
   test('is voted for within the lifetime of its key package, and replayed at any time', async () => {

@@ -2,15 +2,16 @@
  * Who may commit what (SPEC GROUP), beyond RFC 9420: checked by servers before they vote and by every device again. The
  * role that counts is the one at the epoch the commit ends.
  */
+import { makeKeyPackageRef } from 'ts-mls/keyPackage.js'
 import type { LeafNode } from 'ts-mls/leafNode.js'
 import type { Proposal } from 'ts-mls/proposal.js'
 import { equalBytes, toHex } from '../bytes.js'
-import type { CryptoProvider } from '../crypto/index.js'
+import type { CipherSuite, CryptoProvider } from '../crypto/index.js'
 import { MLS_PROPOSALS, Role } from '../wire/index.js'
 import { deviceOf, type GroupExtensions, sameExtensions, writeGroupExtensions } from './extensions.js'
 import { fold } from './fold.js'
 import { memberIdOf } from './member-id.js'
-import { ensure, ensureValid, leafAt, type StagedCommit } from './mls/index.js'
+import { ensure, ensureValid, leafAt, type StagedCommit, welcomeRefs } from './mls/index.js'
 import type { Roster } from './roster.js'
 
 const ownProposalTypes: ReadonlySet<number> = new Set(Object.values(MLS_PROPOSALS).map(({ type }) => type))
@@ -34,6 +35,18 @@ export function checkCommit(
   checkOwnLeaf(staged)
   checkAddedDevices(proposals, before)
   checkFold(proposals, staged, before, roster, crypto)
+}
+
+/** The Welcome names exactly the key packages that the commit adds; empty when it adds none. Throws INVALID, MALFORMED. */
+export async function checkWelcome(staged: StagedCommit, welcome: Uint8Array, { mls }: CipherSuite): Promise<void> {
+  const added = await Promise.all(
+    staged.proposals.flatMap(({ proposal }) =>
+      proposal.proposalType === 'add' ? [makeKeyPackageRef(proposal.add.keyPackage, mls.hash)] : []
+    )
+  )
+  const named = welcome.length === 0 ? [] : welcomeRefs(welcome)
+  const sorted = (refs: readonly Uint8Array[]): string => refs.map(toHex).sort().join()
+  ensureValid(sorted(added) === sorted(named), 'The Welcome is not for exactly those that the commit adds')
 }
 
 /** The extensions a commit with these proposals leads to, or undefined when they stay as they are. */

@@ -26,7 +26,7 @@ import {
   typed,
   verifyGroupInfo
 } from './mls/index.js'
-import { checkCommit } from './policy.js'
+import { checkCommit, checkWelcome } from './policy.js'
 import { Roster, type RosterEntry } from './roster.js'
 
 const GROUP_ID_BYTES = 16
@@ -42,6 +42,8 @@ export interface ProcessOptions {
    * whether to vote; who replays a decided commit must not pass it.
    */
   readonly nowMs?: number | undefined
+  /** The Welcome proposed with the commit, empty when there is none: it must be for exactly those that are added. */
+  readonly welcome?: Uint8Array | undefined
 }
 
 /** What the commit that began an epoch did. */
@@ -182,7 +184,7 @@ export class PublicGroup {
   }
 
   /** `processCommit` with what MemberGroup goes on from. */
-  async stage(bytes: Uint8Array, { nowMs }: ProcessOptions = {}): Promise<StagedGroup> {
+  async stage(bytes: Uint8Array, { nowMs, welcome }: ProcessOptions = {}): Promise<StagedGroup> {
     const message = decodePublicMessage(bytes)
     const nowSeconds = nowMs === undefined ? undefined : BigInt(Math.floor(nowMs / 1000))
     const { crypto } = this.#deps
@@ -190,6 +192,7 @@ export class PublicGroup {
       const rules = { crypto, suite: this.#suite, leafRules, path: 'always', nowSeconds } as const
       const staged = await stageCommit(this.state, message, rules)
       checkCommit(staged, this, this.#roster, crypto)
+      if (welcome !== undefined) await checkWelcome(staged, welcome, this.#suite)
       return { message, staged, next: new PublicGroup(staged.next, this.#deps, { staged, group: this }) }
     })
   }

@@ -57,10 +57,11 @@ async function locate<K extends Kind>(ref: PluginRef<K>, kind: K, options: Resol
 }
 
 async function importPlugin<K extends Kind>(name: string, kind: K, options: ResolveOptions): Promise<Plugin<K>> {
-  const importModule = options.importModule ?? ((specifier: string) => import(specifier) as Promise<unknown>)
+  const importModule = options.importModule ?? ((url: string) => import(url) as Promise<unknown>)
+  const specifier = specifierOf(name, options.base)
   let loaded: unknown
   try {
-    loaded = await importModule(specifierOf(name, options.base))
+    loaded = await importModule(specifier)
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause)
     throw new HeddleError(

@@ -110,7 +110,8 @@ export class YjsDocument implements CrdtDoc<Y.Doc> {
   #transactionEnded(transaction: Y.Transaction): void {
     // yjs takes a random id when it sees its own used by others; ours come from the actor, which replays from a seed.
     if (this.native.clientID !== this.#clientId()) {
-      this.#clientIds += 1
+      do this.#clientIds += 1
+      while (Y.getState(this.native.store, this.#clientId()) > 0)
       this.#useClientId()
       this.#log('warn', 'crdt-yjs.client-id-clash', { clientId: this.native.clientID })
     }
@@ -124,9 +125,9 @@ export class YjsDocument implements CrdtDoc<Y.Doc> {
 
   /** The first 32 bits of the actor; after a clash the next 32, and so on. Never 0. */
   #clientId(): number {
-    const offset = (4 * this.#clientIds) % (this.#actor.length - 3)
     const view = new DataView(this.#actor.buffer, this.#actor.byteOffset, this.#actor.byteLength)
-    return (view.getUint32(offset) ^ (this.#clientIds >> 2)) >>> 0 || 1
+    const round = Math.floor(this.#clientIds / 4)
+    return (view.getUint32(4 * (this.#clientIds % 4)) ^ round) >>> 0 || 1
   }
 
   #checkUsable(): void {

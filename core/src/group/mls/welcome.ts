@@ -11,7 +11,7 @@ import type { RatchetTree } from 'ts-mls/ratchetTree.js'
 import { encryptGroupInfo, encryptGroupSecrets, type Welcome, welcomeKey, welcomeNonce } from 'ts-mls/welcome.js'
 import { emptyBytes, equalBytes } from '../../bytes.js'
 import type { CipherSuite, CryptoProvider } from '../../crypto/index.js'
-import { decodeBareGroupInfo, decodeSecretsOfWelcome } from './codec.js'
+import { decodeBareGroupInfo, decodeSecretsOfWelcome, decodeWelcome } from './codec.js'
 import { ensure, ensureValid, typed } from './errors.js'
 import { createGroupInfo, verifyGroupInfo } from './group-info.js'
 import { SECRET_BYTES } from './kdf.js'
@@ -60,6 +60,11 @@ export async function createWelcome(
     })
   }
   return { cipherSuite: mls.name, secrets, encryptedGroupInfo }
+}
+
+/** References of the key packages a Welcome (MLSMessage) is for, as it says itself; copies. Throws MALFORMED. */
+export function welcomeRefs(welcome: Uint8Array): readonly Uint8Array[] {
+  return decodeWelcome(welcome).secrets.map(({ newMember }) => newMember.slice())
 }
 
 export interface JoinParts {

@@ -47,10 +47,10 @@ export async function forge(
 }
 
 /** One of the member's honest commits, changed and signed again. */
-export async function edited(member: Member, edit: (commit: Commit) => Commit): Promise<Uint8Array> {
+export async function edited(member: Member, edit: (commit: Commit) => Commit | Promise<Commit>): Promise<Uint8Array> {
   const { commit } = await member.group.buildCommit()
   const message = decodePublicMessage(commit)
-  return sign(member, edit(commitOf(message)), message)
+  return sign(member, await edit(commitOf(message)), message)
 }
 
 /** Observer and all other members refuse the commit for the same reason, and nothing changes. */

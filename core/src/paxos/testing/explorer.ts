@@ -12,8 +12,8 @@ export interface Model {
   readonly servers: number
   readonly faultBound: number
   readonly ballots: 1 | 2 | 3
-  /** Leaf 1 sends as many values in a ballot as it likes. */
-  readonly lyingLeaf?: boolean
+  /** This leaf sends as many values in a ballot as it likes. */
+  readonly lyingLeaf?: 1 | 2
   /** Server 0 promises and votes as it likes; with a lying leaf it also gets Accepts that no proof allows. */
   readonly lyingServer?: boolean
   /** Acceptors do not look at proofs, so a lying leaf needs none. */
@@ -109,7 +109,7 @@ function* lyingSteps(model: Model, state: State, b: number): Generator<number> {
   yield withPromise(cleared, b, 1)
   for (let below = 1; below < b; below++)
     for (const v of [1, 2]) {
-      const invented = model.lyingLeaf === true && ownerOf(below) === 1
+      const invented = ownerOf(below) === model.lyingLeaf
       if (invented || (state.accepts & acceptBit(below, v)) !== 0) yield withPromise(cleared, b, reportOf(below, v))
     }
   for (const v of [1, 2]) if ((state.accepts & acceptBit(b, v)) !== 0) yield withVote(column, b, v)
@@ -117,7 +117,7 @@ function* lyingSteps(model: Model, state: State, b: number): Generator<number> {
 
 /** The values that the owner of a ballot can send in it now. */
 function proposable(model: Model, rules: Rules, state: State, b: number): readonly number[] {
-  const lies = model.lyingLeaf === true && ownerOf(b) === 1
+  const lies = ownerOf(b) === model.lyingLeaf
   const sent = [1, 2].filter((v) => (state.accepts & acceptBit(b, v)) !== 0)
   if (sent.length > (lies ? 1 : 0)) return []
   const allowed = new Set<number>()

@@ -1,0 +1,34 @@
+/** What a scenario reports, and how rounds become one number. */
+
+export type Unit = 'edits/s' | 'envelopes/s' | 'operations/s' | 'ms' | 'µs' | 'bytes' | 'edits' | '×'
+
+export interface Metric {
+  /** "scenario.what"; stays the same from version to version, for tools that read the JSON. */
+  readonly id: string
+  readonly label: string
+  readonly unit: Unit
+  /** The median of the rounds. */
+  readonly value: number
+  readonly rounds: readonly number[]
+  /** Id of the metric that this one is the yardstick of: the same work without Heddle. */
+  readonly yardstickOf?: string
+}
+
+export type MetricHead = Omit<Metric, 'value' | 'rounds'>
+
+/** A metric from one number a round. */
+export function metric(head: MetricHead, rounds: readonly number[]): Metric {
+  return { ...head, value: median(rounds), rounds }
+}
+
+export function median(values: readonly number[]): number {
+  return percentile(values, 50)
+}
+
+/** The smallest value that `percent` of the values do not exceed (nearest rank). Throws when there are none. */
+export function percentile(values: readonly number[] | Float64Array, percent: number): number {
+  const sorted = Float64Array.from(values).sort()
+  const value = sorted[Math.max(0, Math.ceil((percent / 100) * sorted.length) - 1)]
+  if (value === undefined) throw new RangeError('there is nothing to take a percentile of')
+  return value
+}

@@ -1,0 +1,50 @@
+/**
+ * Calls between the benchmark and its child processes over the channel that `fork` opens: a request with a number, an
+ * answer with the same number. Child processes call `serveCalls`; the other end is in `child.ts`.
+ */
+
+/** What a child offers: one value in, one value out, both structured-cloneable. */
+export type Handlers = { readonly [name: string]: (params: never) => Promise<unknown> }
+
+export interface Request {
+  readonly id: number
+  readonly name: string
+  readonly params: unknown
+}
+
+export type Reply =
+  | { readonly id: number; readonly value: unknown }
+  | { readonly id: number; readonly error: { readonly message: string; readonly stack: string | undefined } }
+
+/** Answers calls until the benchmark is gone or lets go. A child never outlives it. */
+export function serveCalls(handlers: Handlers): void {
+  const send = (reply: Reply) => {
+    // Without a channel nobody is left to read the answer, and 'disconnect' ends this process.
+    if (process.connected) process.send?.(reply)
+  }
+  process.on('disconnect', () => process.exit(0))
+  // Ctrl-C reaches every process of the terminal; the benchmark decides what it means.
+  process.on('SIGINT', () => undefined)
+  process.on('message', ({ id, name, params }: Request) => {
+    const handler = handlers[name]
+    const answer = handler === undefined ? Promise.reject(new Error(`no such call: ${name}`)) : handler(params as never)
+    answer.then(
+      (value) => send({ id, value }),
+      (error: unknown) => send({ id, error: sentError(error) })
+    )
+  })
+}
+
+const sentError = (error: unknown) =>
+  error instanceof Error
+    ? { message: error.message, stack: error.stack }
+    : { message: String(error), stack: undefined }
+
+/**
+ * Milliseconds of the machine's monotonic clock, with fractions. Every process of one machine reads the same clock, so
+ * that a time taken in one may be compared with a time taken in another; `performance.timeOrigin` is wall time, taken
+ * anew by each process, and moves when the clock is set.
+ */
+export function nowMs(): number {
+  return Number(process.hrtime.bigint()) / 1e6
+}

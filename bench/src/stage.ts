@@ -1,0 +1,111 @@
+/**
+ * What a scenario needs around it: processes and folders, which are gone when it ends, however it ends. Each scenario
+ * has a stage of its own.
+ */
+import { rmSync } from 'node:fs'
+import { mkdtemp } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Handlers } from './process/calls.js'
+import { Child } from './process/child.js'
+import type { PeerCalls } from './process/peer.js'
+import type { RelayCalls } from './process/relay.js'
+import type { ServerCalls } from './process/server.js'
+
+export type Peer = Child<PeerCalls>
+
+/** The compiled files: this module itself may run from `src`, in tests. */
+const entries = new URL('../dist/process/', import.meta.url)
+
+export class Stage implements AsyncDisposable {
+  readonly folder: string
+  readonly #profileFolder: string | undefined
+  readonly #children: Pick<Child<Handlers>, 'end' | 'killNow'>[] = []
+  #folders = 0
+
+  private constructor(folder: string, profileFolder: string | undefined) {
+    this.folder = folder
+    this.#profileFolder = profileFolder
+  }
+
+  /** With `profileFolder`, every process leaves a CPU profile there. */
+  static async open(profileFolder?: string): Promise<Stage> {
+    return new Stage(await mkdtemp(join(tmpdir(), 'heddle-bench-')), profileFolder)
+  }
+
+  /** Starts servers; returns their tickets. */
+  async servers(count: number): Promise<readonly string[]> {
+    const started = Array.from({ length: count }, async (_, i) => {
+      const server = this.#start<ServerCalls>(`server-${i + 1}`, 'server.js')
+      return (await server.call('start', { path: this.newFolder() })).ticket
+    })
+    return await Promise.all(started)
+  }
+
+  /** Starts the floor's relay; returns its address. */
+  async relay(): Promise<string> {
+    return (await this.#start<RelayCalls>('relay', 'relay.js').call('start', {})).url
+  }
+
+  /** Starts a process for someone who edits. */
+  peer(name: string): Peer {
+    return this.#start<PeerCalls>(name, 'peer.js')
+  }
+
+  /** Starts one with a device on an empty folder. */
+  async device(name: string, path = this.newFolder()): Promise<Peer> {
+    const peer = this.peer(name)
+    await peer.call('openDevice', { path })
+    return peer
+  }
+
+  /** A folder that does not exist yet. */
+  newFolder(): string {
+    return join(this.folder, String(++this.#folders))
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.#children.map((child) => child.end()))
+    this.#removeFolder()
+  }
+
+  /** For the last moment of this process: kills and removes at once. */
+  abandon(): void {
+    for (const child of this.#children) child.killNow()
+    this.#removeFolder()
+  }
+
+  #start<H extends Handlers>(name: string, file: string): Child<H> {
+    const child = new Child<H>({ name, entry: new URL(file, entries), profileFolder: this.#profileFolder })
+    this.#children.push(child)
+    return child
+  }
+
+  #removeFolder(): void {
+    // A killed process may still be writing its last page.
+    rmSync(this.folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 50 })
+  }
+}
+
+/** Two who edit one document: `writer` types, `reader` gets it. */
+export interface Pair {
+  readonly writer: Peer
+  readonly reader: Peer
+}
+
+/** Two devices on three servers. */
+export async function heddlePair(stage: Stage): Promise<Pair> {
+  const servers = await stage.servers(3)
+  const [writer, reader] = await Promise.all([stage.device('writer'), stage.device('reader')])
+  await writer.call('create', { servers })
+  await reader.call('join', { link: await writer.call('invite', {}) })
+  return { writer, reader }
+}
+
+/** Two bare documents on one relay. */
+export async function relayPair(stage: Stage): Promise<Pair> {
+  const url = await stage.relay()
+  const pair = { writer: stage.peer('floor-writer'), reader: stage.peer('floor-reader') }
+  await Promise.all([pair.writer.call('connectRelay', { url }), pair.reader.call('connectRelay', { url })])
+  return pair
+}
