@@ -20,7 +20,7 @@ const entries = new URL('../dist/process/', import.meta.url)
 export class Stage implements AsyncDisposable {
   readonly folder: string
   readonly #profileFolder: string | undefined
-  readonly #children: Pick<Child<Handlers>, 'end' | 'killNow'>[] = []
+  readonly #children: Pick<Child<Handlers>, 'end' | 'killNow' | 'call'>[] = []
   #folders = 0
 
   private constructor(folder: string, profileFolder: string | undefined) {
@@ -59,6 +59,12 @@ export class Stage implements AsyncDisposable {
     return peer
   }
 
+  /** Processor time that all processes of the stage have used, milliseconds. */
+  async cpuMs(): Promise<number> {
+    const all = await Promise.all(this.#children.map((child) => child.call('cpuMs', {})))
+    return all.reduce((sum, ms) => sum + ms, 0)
+  }
+
   /** A folder that does not exist yet. */
   newFolder(): string {
     return join(this.folder, String(++this.#folders))
@@ -93,13 +99,14 @@ export interface Pair {
   readonly reader: Peer
 }
 
-/** Two devices on three servers. */
-export async function heddlePair(stage: Stage): Promise<Pair> {
+/** Two devices on three servers; the writer's device is in a folder of its own. */
+export async function heddlePair(stage: Stage): Promise<Pair & { readonly document: string; readonly path: string }> {
+  const path = stage.newFolder()
   const servers = await stage.servers(3)
-  const [writer, reader] = await Promise.all([stage.device('writer'), stage.device('reader')])
-  await writer.call('create', { servers })
+  const [writer, reader] = await Promise.all([stage.device('writer', path), stage.device('reader')])
+  const { document } = await writer.call('create', { servers })
   await reader.call('join', { link: await writer.call('invite', {}) })
-  return { writer, reader }
+  return { writer, reader, document, path }
 }
 
 /** Two bare documents on one relay. */

@@ -2,7 +2,6 @@
  * Opening a device with the default plugins: LMDB in a folder, WebSocket, yjs. What `heddle` exports as `openDevice`,
  * and what the command's `doc` commands run on.
  */
-import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import {
   openDevice as coreOpenDevice,
@@ -10,7 +9,6 @@ import {
   type Device,
   type Document,
   disposeAll,
-  HeddleError,
   type HostLimits,
   type Log,
   type PluginRef,

@@ -16,7 +16,7 @@ export function printChanges(text: Y.Text, terminal: Terminal, json: boolean): D
       }
       if (typeof insert === 'string') {
         if (json) terminal.json({ at, insert })
-        else terminal.line(paint.green(`+ ${at}: ${insert.trimEnd()}`))
+        else terminal.line(paint.green(`+ ${at}: ${insert.replace(/^\n|\n$/g, '')}`))
         at += insert.length
       }
     }

@@ -9,6 +9,7 @@ import { MemoryDisk, memoryStorage } from '@heddle/storage-memory'
 import { createMemoryNetwork, createVirtualClock, memoryTransport, type VirtualClock } from '@heddle/transport-memory'
 import {
   type BoundPlugin,
+  type Clock,
   type Context,
   createCrypto,
   type Device,
@@ -23,6 +24,7 @@ import {
   startServer
 } from '../src/index.js'
 import { type SeededRandom, seededRandom } from './random.js'
+import { Wiretap } from './wiretap.js'
 
 export interface WorldOptions {
   readonly seed: number
@@ -43,16 +45,65 @@ interface Node {
   readonly name: string
   readonly disk: MemoryDisk
   running: AsyncDisposable[]
+  clock: ProcessClock | undefined
+  /** Batches it has committed since the world began. */
+  commits: number
+  crash: Crash | undefined
+}
+
+/** A moment at which a process dies: at its next but n-th commit, before that takes effect or once it is durable. */
+export interface Crash {
+  readonly atCommit: number
+  readonly when: 'before' | 'after'
+  happened: boolean
+}
+
+/** The world's time as one process sees it: when the process dies, its timers die too. */
+class ProcessClock implements Clock {
+  readonly #clock: Clock
+  readonly #timers = new Set<Disposable>()
+  #stopped = false
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+  }
+
+  now(): number {
+    return this.#clock.now()
+  }
+
+  setTimer(delayMs: number, callback: () => void): Disposable {
+    if (this.#stopped) return { [Symbol.dispose]: () => {} }
+    const timer = this.#clock.setTimer(delayMs, () => {
+      this.#timers.delete(timer)
+      callback()
+    })
+    this.#timers.add(timer)
+    return {
+      [Symbol.dispose]: () => {
+        this.#timers.delete(timer)
+        timer[Symbol.dispose]()
+      }
+    }
+  }
+
+  stop(): void {
+    this.#stopped = true
+    for (const timer of this.#timers) timer[Symbol.dispose]()
+    this.#timers.clear()
+  }
 }
 
 export class World {
   readonly clock: VirtualClock
   readonly random: SeededRandom
   readonly logged: LoggedEvent[] = []
+  readonly tap = new Wiretap()
   readonly #network: ReturnType<typeof createMemoryNetwork>
   readonly #trace = createHash('sha256')
   readonly #nodes = new Map<string, Node>()
   readonly #servers = new Map<string, Server>()
+  readonly #cut = new Set<string>()
   #starts = 0
 
   private constructor({ seed, latencyMs = 5 }: WorldOptions) {
@@ -104,7 +155,8 @@ export class World {
 
   async openDevice(name: string): Promise<Device> {
     const context = this.#context(name)
-    const transport = await this.#plugin(memoryTransport({ network: this.#network, host: name }), name, context)
+    const raw = await this.#plugin(memoryTransport({ network: this.#network, host: name }), name, context)
+    const transport = this.tap.wrap(raw, name)
     const device = await openDevice({
       storage: await this.#storage(name, context),
       transports: [transport],
@@ -115,15 +167,37 @@ export class World {
     return device
   }
 
+  /** Whether a process of this name runs. */
+  runs(name: string): boolean {
+    return this.#node(name).running.length > 0
+  }
+
   /** The process is gone from one moment to the next: its connections break, only its disk is left. */
   async kill(name: string): Promise<void> {
     const node = this.#node(name)
-    // Whoever still runs there has lost its disk, as whoever opens it next would take it.
-    node.disk.attach(node)
     const [transport] = node.running
-    await transport?.[Symbol.asyncDispose]()
     node.running = []
     this.#servers.delete(name)
+    // Whoever still runs there has lost its disk, as whoever opens it next would take it.
+    node.disk.attach(node)
+    node.clock?.stop()
+    if (!this.#cut.has(name)) {
+      this.#network.cut(name)
+      this.#network.heal(name)
+    }
+    await transport?.[Symbol.asyncDispose]()
+  }
+
+  /** Batches this process has committed since the world began. */
+  commits(name: string): number {
+    return this.#node(name).commits
+  }
+
+  /** Kills the process at its n-th commit from now on, 1 being the next. */
+  crashAt(name: string, nth: number, when: Crash['when']): Crash {
+    const node = this.#node(name)
+    node.crash = { atCommit: node.commits + nth, when, happened: false }
+    return node.crash
   }
 
   /** Ends it in order. */
@@ -134,10 +208,13 @@ export class World {
   }
 
   cut(host: string): void {
+    if (this.#cut.has(host)) return
+    this.#cut.add(host)
     this.#network.cut(host)
   }
 
   heal(host: string): void {
+    this.#cut.delete(host)
     this.#network.heal(host)
   }
 
@@ -171,24 +248,39 @@ export class World {
     return this.#trace.copy().digest('hex')
   }
 
+  /** Ends all in order. Throws when a process has left something behind, or an oracle was violated. */
   async dispose(): Promise<void> {
     for (const name of [...this.#nodes.keys()].reverse()) {
       const stopped = this.stop(name)
       await this.settle(stopped)
     }
+    // What closed connections still had under way.
+    await this.pass(2_000)
+    this.tap.check()
+    if (this.tap.violations.length > 0) throw new Error(this.tap.violations.join('\n'))
+    if (this.clock.pending > 0) throw new Error(`${this.clock.pending} timers are left after everything has stopped`)
   }
 
   #node(name: string): Node {
-    const node = this.#nodes.get(name) ?? { name, disk: new MemoryDisk(), running: [] }
+    const node = this.#nodes.get(name) ?? {
+      name,
+      disk: new MemoryDisk(),
+      running: [],
+      clock: undefined,
+      commits: 0,
+      crash: undefined
+    }
     this.#nodes.set(name, node)
     return node
   }
 
   #context(node: string): Context {
+    const clock = new ProcessClock(this.clock)
+    this.#node(node).clock = clock
     const random = seededRandom(this.random.below(2 ** 31) + this.#starts++)
     return {
       signal: new AbortController().signal,
-      clock: this.clock,
+      clock,
       random: (length) => random.bytes(length),
       limits: { frameBytesMax: 16 * 1024 * 1024 },
       log: (level, event, fields) => this.logged.push({ node, level, event, fields })
@@ -202,7 +294,14 @@ export class World {
   }
 
   async #storage(name: string, context: Context): Promise<Storage> {
-    const storage = await this.#plugin(memoryStorage({ shared: this.#node(name).disk }), name, context)
+    const node = this.#node(name)
+    const { clock } = node
+    const storage = await this.#plugin(memoryStorage({ shared: node.disk }), name, context)
+    const die = async (crash: Crash): Promise<void> => {
+      crash.happened = true
+      this.kill(name)
+      await new Promise<never>(() => {})
+    }
     return {
       get: (key) => storage.get(key),
       scan: (range, signal) => storage.scan(range, signal),
@@ -210,7 +309,10 @@ export class World {
         this.#trace.update(`${name} ${this.clock.now()} `)
         for (const { key, value } of batch.put ?? []) this.#trace.update(key).update(value)
         for (const key of batch.del ?? []) this.#trace.update(key)
+        const crash = ++node.commits === node.crash?.atCommit && node.clock === clock ? node.crash : undefined
+        if (crash?.when === 'before') await die(crash)
         await storage.commit(batch)
+        if (crash?.when === 'after') await die(crash)
       },
       [Symbol.asyncDispose]: () => storage[Symbol.asyncDispose]()
     }

@@ -16,8 +16,19 @@ export type Reply =
   | { readonly id: number; readonly value: unknown }
   | { readonly id: number; readonly error: { readonly message: string; readonly stack: string | undefined } }
 
+/** What every child offers. */
+export const commonCalls = {
+  /** Processor time the process has used, milliseconds. */
+  async cpuMs(_: Readonly<Record<never, never>>): Promise<number> {
+    const { user, system } = process.cpuUsage()
+    return (user + system) / 1000
+  }
+}
+export type CommonCalls = typeof commonCalls
+
 /** Answers calls until the benchmark is gone or lets go. A child never outlives it. */
-export function serveCalls(handlers: Handlers): void {
+export function serveCalls(ownCalls: Handlers): void {
+  const handlers: Handlers = { ...ownCalls, ...commonCalls }
   const send = (reply: Reply) => {
     // Without a channel nobody is left to read the answer, and 'disconnect' ends this process.
     if (process.connected) process.send?.(reply)
@@ -36,9 +47,7 @@ export function serveCalls(handlers: Handlers): void {
 }
 
 const sentError = (error: unknown) =>
-  error instanceof Error
-    ? { message: error.message, stack: error.stack }
-    : { message: String(error), stack: undefined }
+  error instanceof Error ? { message: error.message, stack: error.stack } : { message: String(error), stack: undefined }
 
 /**
  * Milliseconds of the machine's monotonic clock, with fractions. Every process of one machine reads the same clock, so

@@ -1,6 +1,6 @@
 /** A child process as the benchmark holds it: calls with answers, and its end. The child's end is in `calls.ts`. */
 import { type ChildProcess, fork } from 'node:child_process'
-import type { Handlers, Reply, Request } from './calls.js'
+import type { CommonCalls, Handlers, Reply, Request } from './calls.js'
 
 /** Time a child has for leaving in order, which it needs to write a CPU profile. */
 const leaveTimeoutMs = 5_000
@@ -28,7 +28,11 @@ export class Child<H extends Handlers> {
     const profiling =
       profileFolder === undefined
         ? []
-        : ['--cpu-prof', `--cpu-prof-dir=${profileFolder}`, `--cpu-prof-name=${name}-${process.hrtime.bigint()}.cpuprofile`]
+        : [
+            '--cpu-prof',
+            `--cpu-prof-dir=${profileFolder}`,
+            `--cpu-prof-name=${name}-${process.hrtime.bigint()}.cpuprofile`
+          ]
     this.#process = fork(entry, {
       execArgv: profiling,
       serialization: 'advanced',
@@ -53,7 +57,10 @@ export class Child<H extends Handlers> {
   }
 
   /** Calls the child. Rejects with the child's error, or when the process ends before it has answered. */
-  async call<N extends keyof H & string>(name: N, params: Parameters<H[N]>[0]): Promise<Awaited<ReturnType<H[N]>>> {
+  async call<N extends keyof (H & CommonCalls) & string>(
+    name: N,
+    params: Parameters<(H & CommonCalls)[N]>[0]
+  ): Promise<Awaited<ReturnType<(H & CommonCalls)[N]>>> {
     if (this.#hasExited) throw this.#deathError('has ended')
     const request: Request = { id: this.#nextId++, name, params }
     return await new Promise((resolve, reject) => {

@@ -11,11 +11,10 @@ import { clockOf, scattered, type Typed, type TypedPaced, textOf, typeFast, type
 import { nowMs, serveCalls } from './calls.js'
 import { logToStderr } from './log.js'
 
-/** What this process has sent so far, and the processor time it has used. */
-export interface Counters {
+/** What this process has sent so far. */
+export interface Sent {
   readonly messages: number
-  readonly messageBytes: number
-  readonly cpuMs: number
+  readonly bytes: number
 }
 
 /** When the document had reached a clock of the watched client. */
@@ -26,7 +25,7 @@ export interface Arrivals {
 
 interface Editing {
   readonly doc: Y.Doc
-  sent(): { readonly messages: number; readonly bytes: number }
+  sent(): Sent
 }
 
 /** Edits of a long history between two looks at whether the device has stored what it was given. */
@@ -147,18 +146,18 @@ const calls = {
     return { clocks: Float64Array.from(arrivals.clocks), atMs: Float64Array.from(arrivals.atMs) }
   },
 
-  async clientId(_: Nothing): Promise<number> {
-    return doc().clientID
+  /** As whom this process writes, and how far it has come. */
+  async position(_: Nothing): Promise<{ readonly client: number; readonly clock: number }> {
+    const { clientID: client } = doc()
+    return { client, clock: clockOf(doc(), client) }
   },
 
   async text(_: Nothing): Promise<string> {
     return textOf(doc()).toString()
   },
 
-  async counters(_: Nothing): Promise<Counters> {
-    const { messages = 0, bytes = 0 } = editing?.sent() ?? {}
-    const { user, system } = process.cpuUsage()
-    return { messages, messageBytes: bytes, cpuMs: (user + system) / 1000 }
+  async sent(_: Nothing): Promise<Sent> {
+    return editing?.sent() ?? { messages: 0, bytes: 0 }
   },
 
   // ── Cold starts ────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -23,8 +23,7 @@ async function run({ stage, quick }: Bench): Promise<readonly Metric[]> {
   await copy.call('join', { link: await admin.call('invite', {}) })
   await admin.call('fill', { edits, seed, atOnce: false })
   await admin.call('settled', { level: 'safe' })
-  const client = await admin.call('clientId', {})
-  await copy.call('awaitClock', { client, clock: edits })
+  await copy.call('awaitClock', await admin.call('position', {}))
   await copy.call('settled', { level: 'stored' })
   await copy.end()
   const text = await admin.call('text', {})
@@ -44,7 +43,10 @@ async function run({ stage, quick }: Bench): Promise<readonly Metric[]> {
   return [
     metric({ id: 'cold.reopen', unit: 'ms', label: `${loading} from the device's own storage` }, reopened),
     metric({ id: 'cold.join', unit: 'ms', label: `${loading} by an invite, join included` }, joined),
-    metric({ id: 'cold.yjs', unit: 'ms', label: `${loading} into yjs, one transaction`, yardstickOf: 'cold.reopen' }, yjs)
+    metric(
+      { id: 'cold.yjs', unit: 'ms', label: `${loading} into yjs, one transaction`, yardstickOf: 'cold.reopen' },
+      yjs
+    )
   ]
 }
 

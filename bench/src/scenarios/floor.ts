@@ -11,7 +11,7 @@ export const floorScenario: Scenario = {
   about: 'yjs and one WebSocket relay, no encryption, no storage, no receipts: the yardstick of both',
   async run({ stage, quick }) {
     const pair = await relayPair(stage)
-    const workload: Workload = { quick, prefix: 'floor.', hasReceipts: false }
+    const workload: Workload = { stage, quick, prefix: 'floor.', hasReceipts: false }
     return [...(await streamed(pair, workload)), ...(await paced(pair, workload))]
   }
 }

@@ -6,5 +6,5 @@ import { paced } from './workloads.js'
 export const pacedScenario: Scenario = {
   name: 'paced',
   about: 'the same devices and servers: a steady typist, and the delay until the other has each edit',
-  run: async ({ stage, quick }) => paced(await heddlePair(stage), { quick, prefix: '', hasReceipts: true })
+  run: async ({ stage, quick }) => paced(await heddlePair(stage), { stage, quick, prefix: '', hasReceipts: true })
 }

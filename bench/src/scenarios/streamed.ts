@@ -6,5 +6,5 @@ import { streamed } from './workloads.js'
 export const streamedScenario: Scenario = {
   name: 'streamed',
   about: 'two devices, three servers (LMDB, WebSocket): typing without pause until the other has all and all is safe',
-  run: async ({ stage, quick }) => streamed(await heddlePair(stage), { quick, prefix: '', hasReceipts: true })
+  run: async ({ stage, quick }) => streamed(await heddlePair(stage), { stage, quick, prefix: '', hasReceipts: true })
 }

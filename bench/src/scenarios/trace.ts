@@ -25,29 +25,34 @@ function tracePath(): string | undefined {
 async function run({ stage, quick }: Bench): Promise<readonly Metric[]> {
   const path = tracePath()
   if (path === undefined) throw new Error('there is no history to replay')
-  const { writer, reader } = await heddlePair(stage)
-  const before = await writer.call('counters', {})
-  const { client, lastClock, startedMs, edits } = await writer.call('replay', {
-    path,
-    editsMax: quick ? 10_000 : Number.POSITIVE_INFINITY
-  })
-  const arrived = reader.call('awaitClock', { client, clock: lastClock })
-  const settled = await writer.call('settled', { level: 'safe' })
-  const endMs = Math.max((await arrived).atMs, settled.atMs)
-  const after = await writer.call('counters', {})
+  const { writer, reader, document, path: folder } = await heddlePair(stage)
+  const before = await writer.call('sent', {})
+  const editsMax = quick ? 10_000 : Number.POSITIVE_INFINITY
+  const { client, lastClock, startedMs, edits } = await writer.call('replay', { path, editsMax })
+  const [arrived, settled] = await Promise.all([
+    reader.call('awaitClock', { client, clock: lastClock }),
+    writer.call('settled', { level: 'safe' })
+  ])
+  const endMs = Math.max(arrived.atMs, settled.atMs)
+  const after = await writer.call('sent', {})
   const text = await writer.call('text', {})
 
   const link = await writer.call('invite', {})
   const joiner = stage.peer('joiner')
   const joined = await joiner.call('measureJoin', { path: stage.newFolder(), link, length: text.length })
   if (joined.text !== text) throw new Error('the joiner has another text than the writer')
+  await writer.call('close', {})
+  const reopener = stage.peer('reopener')
+  const reopened = await reopener.call('measureReopen', { path: folder, document })
+  if (reopened.text !== text) throw new Error('the text is another one after the device was opened again')
   return [
     metric({ id: 'trace.edits-per-second', unit: 'edits/s', label: `${edits} edits of the paper, typed` }, [
       (1000 * edits) / (endMs - startedMs)
     ]),
     metric({ id: 'trace.bytes-per-edit', unit: 'bytes', label: 'messages, per edit' }, [
-      (after.messageBytes - before.messageBytes) / edits
+      (after.bytes - before.bytes) / edits
     ]),
-    metric({ id: 'trace.join', unit: 'ms', label: 'to load it by an invite, join included' }, [joined.ms])
+    metric({ id: 'trace.join', unit: 'ms', label: 'to load it by an invite, join included' }, [joined.ms]),
+    metric({ id: 'trace.reopen', unit: 'ms', label: "to load it from the device's own storage" }, [reopened.ms])
   ]
 }

@@ -1,11 +1,12 @@
 /** The two workloads that Heddle and the floor have in common, and what is measured of them. */
 import { type Metric, metric, percentile } from '../metric.js'
 import type { Arrivals } from '../process/peer.js'
-import type { Pair } from '../stage.js'
+import type { Pair, Stage } from '../stage.js'
 import type { TypedPaced } from '../typing.js'
 import { rounds } from './scenario.js'
 
 export interface Workload {
+  readonly stage: Stage
   readonly quick: boolean
   /** Whose numbers these are: "" for Heddle's, "floor." for the yardstick's. */
   readonly prefix: '' | 'floor.'
@@ -15,18 +16,27 @@ export interface Workload {
 
 /** One types as fast as its document takes the edits in; it is over when the other has all, and all is safe. */
 export async function streamed({ writer, reader }: Pair, workload: Workload): Promise<readonly Metric[]> {
+  const { stage } = workload
   const edits = workload.quick ? 4_000 : 20_000
   const warmUpEdits = workload.quick ? 1_000 : 5_000
   const round = async (count: number) => {
-    const before = await writer.call('counters', {})
-    const typed = await writer.call('typeFast', { edits: count })
-    const arrived = reader.call('awaitClock', { client: typed.client, clock: typed.lastClock })
-    const settled = workload.hasReceipts ? writer.call('settled', { level: 'safe' }) : arrived
-    const endMs = Math.max((await arrived).atMs, (await settled).atMs)
-    const after = await writer.call('counters', {})
+    const before = await writer.call('sent', {})
+    const cpuBeforeMs = await stage.cpuMs()
+    const { client, clock } = await writer.call('position', {})
+    const type = async () => {
+      const { startedMs, endedMs } = await writer.call('typeFast', { edits: count })
+      return {
+        startedMs,
+        endMs: workload.hasReceipts ? (await writer.call('settled', { level: 'safe' })).atMs : endedMs
+      }
+    }
+    const [typed, arrived] = await Promise.all([type(), reader.call('awaitClock', { client, clock: clock + count })])
+    const after = await writer.call('sent', {})
+    const cpuAfterMs = await stage.cpuMs()
     return {
-      editsPerSecond: (1000 * count) / (endMs - typed.startedMs),
-      bytesPerEdit: (after.messageBytes - before.messageBytes) / count,
+      cpuUsPerEdit: (1000 * (cpuAfterMs - cpuBeforeMs)) / count,
+      editsPerSecond: (1000 * count) / (Math.max(typed.endMs, arrived.atMs) - typed.startedMs),
+      bytesPerEdit: (after.bytes - before.bytes) / count,
       editsPerMessage: count / (after.messages - before.messages)
     }
   }
@@ -37,6 +47,10 @@ export async function streamed({ writer, reader }: Pair, workload: Workload): Pr
     metric(
       head('edits-per-second', 'edits/s', 'typed without pause'),
       measured.map((one) => one.editsPerSecond)
+    ),
+    metric(
+      head('cpu-per-edit', 'µs', 'processor time of all processes, per edit'),
+      measured.map((one) => one.cpuUsPerEdit)
     ),
     metric(
       head('bytes-per-edit', 'bytes', 'messages, per edit'),
@@ -55,19 +69,25 @@ const pacedPerSecond = 50
 export async function paced({ writer, reader }: Pair, workload: Workload): Promise<readonly Metric[]> {
   const seconds = workload.quick ? 3 : 10
   const warmUpEdits = workload.quick ? 50 : 100
-  await reader.call('watch', { client: await writer.call('clientId', {}) })
+  const { client } = await writer.call('position', {})
+  await reader.call('watch', { client })
   await writer.call('typePaced', { edits: warmUpEdits, perSecond: pacedPerSecond })
-  const before = await writer.call('counters', {})
+  const before = await writer.call('sent', {})
+  const cpuBeforeMs = await workload.stage.cpuMs()
   const typed = await writer.call('typePaced', { edits: seconds * pacedPerSecond, perSecond: pacedPerSecond })
   await reader.call('awaitClock', { client: typed.client, clock: typed.lastClock })
-  const after = await writer.call('counters', {})
+  const after = await writer.call('sent', {})
+  const cpuAfterMs = await workload.stage.cpuMs()
   const delaysMs = delaysOf(typed, await reader.call('arrivals', {}))
   const head = metricHead(workload, 'paced')
   return [
     metric(head('p50', 'ms', `edit to remote apply at ${pacedPerSecond}/s, median`), [percentile(delaysMs, 50)]),
     metric(head('p99', 'ms', 'the same, 99th percentile'), [percentile(delaysMs, 99)]),
+    metric(head('cpu-per-edit', 'µs', 'processor time of all processes, per edit'), [
+      (1000 * (cpuAfterMs - cpuBeforeMs)) / typed.editsMs.length
+    ]),
     metric(head('bytes-per-message', 'bytes', 'one message, about one edit'), [
-      (after.messageBytes - before.messageBytes) / (after.messages - before.messages)
+      (after.bytes - before.bytes) / (after.messages - before.messages)
     ]),
     metric(head('edits-per-message', 'edits', 'edits that ride in one message'), [
       typed.editsMs.length / (after.messages - before.messages)

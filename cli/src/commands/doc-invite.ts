@@ -2,7 +2,14 @@
 import { Command, Option } from 'commander'
 import { parseDuration } from '../duration.js'
 import type { RoleName } from '@heddle/core'
-import { type DeviceOptions, eventually, type Surroundings, withDeviceOptions, withDocument } from '../session.js'
+import {
+  type DeviceOptions,
+  eventually,
+  settle,
+  type Surroundings,
+  withDeviceOptions,
+  withDocument
+} from '../session.js'
 
 interface Options extends DeviceOptions {
   readonly role: RoleName
@@ -40,6 +47,8 @@ export function inviteCommand(surroundings: Surroundings): Command {
         const added = () => document.members().find(({ id }) => !known.has(id))
         await eventually(document, () => added() !== undefined, signal, expiresInMs)
         const member = added()
+        // Who joins gets the content from this device: not before that is on the servers may it go.
+        if (member !== undefined) await settle(document, signal, 30_000)
         if (options.json) terminal.json({ document: document.id, joined: member?.id ?? null })
         else
           terminal.note(

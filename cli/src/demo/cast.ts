@@ -23,6 +23,8 @@ export class Cast implements AsyncDisposable {
   readonly #children: Child<Handlers>[] = []
   readonly #ports = new Set<number>()
   readonly #crash: (error: HeddleError) => void
+  #over = false
+  #disposed = false
 
   private constructor(folder: string, keep: boolean, crash: (error: HeddleError) => void) {
     this.folder = folder
@@ -37,11 +39,11 @@ export class Cast implements AsyncDisposable {
   }
 
   server(name: string): ServerChild {
-    return this.#add(new Child<ServerCalls>(name, new URL('./server-process.js', import.meta.url)))
+    return this.#add(() => new Child<ServerCalls>(name, new URL('./server-process.js', import.meta.url)))
   }
 
   device(name: string): DeviceChild {
-    return this.#add(new Child<DeviceCalls>(name, new URL('./device-process.js', import.meta.url)))
+    return this.#add(() => new Child<DeviceCalls>(name, new URL('./device-process.js', import.meta.url)))
   }
 
   /** A folder of this run. */
@@ -59,13 +61,16 @@ export class Cast implements AsyncDisposable {
     return this.#children.map((child) => child.state())
   }
 
-  /** Ends every process and waits for it. */
+  /** Ends every process and waits for it; none can be started afterwards. */
   async endAll(): Promise<void> {
+    this.#over = true
     await Promise.all(this.#children.map((child) => child.end('SIGKILL')))
   }
 
   /** Ends everything and checks that nothing is left. Throws INTERNAL when something is. */
   async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#disposed) return
+    this.#disposed = true
     await this.endAll()
     if (!this.#keep) await rm(this.folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 })
     process.off('exit', this.#atExit)
@@ -80,7 +85,10 @@ export class Cast implements AsyncDisposable {
     return left
   }
 
-  #add<H extends Handlers>(child: Child<H>): Child<H> {
+  #add<H extends Handlers>(start: () => Child<H>): Child<H> {
+    // A story that is cut short may still be on its way to start one.
+    if (this.#over) throw new HeddleError('ABORTED', 'the demo is over')
+    const child = start()
     this.#children.push(child as unknown as Child<Handlers>)
     child.exited.then(() => {
       if (child.crashed) this.#crash(new HeddleError('INTERNAL', `a process ended that should not: ${child.state()}`))

@@ -48,7 +48,6 @@ export async function runDemo(options: DemoOptions): Promise<Report> {
         seed,
         trace,
         charactersMax: characters === undefined ? Number.POSITIVE_INFINITY : Math.ceil(characters / 2),
-        signal,
         say: (line) => options.say(`[${((performance.now() - startMs) / 1000).toFixed(1).padStart(4)} s] ${line}`),
         onPlanned: (steps) => {
           clearTimeout(watchdog)
@@ -59,10 +58,14 @@ export async function runDemo(options: DemoOptions): Promise<Report> {
     )
     await cast.endAll()
     const report = await judge(evidence, cast, { reduced: characters !== undefined, trace: trace !== undefined })
+    await cast[Symbol.asyncDispose]()
     return options.keep ? { ...report, facts: [...report.facts, ['folder', cast.folder]] } : report
+  } catch (cause) {
+    // What failed first is what matters; what then cannot be cleaned up is said beside it.
+    await cast[Symbol.asyncDispose]().catch((error: unknown) => options.say(`cleaning up: ${String(error)}`))
+    throw cause
   } finally {
     clearTimeout(watchdog)
-    await cast[Symbol.asyncDispose]()
   }
 }
 

@@ -8,6 +8,7 @@ import { HeddleError } from '@heddle/core'
 import type { Cast, DeviceChild, ServerChild } from './cast.js'
 import type { PlanSource, PlanSummary, SeenOnWire, Testimony, TypedPart } from './device-process.js'
 import type { Writer } from './layout.js'
+import { preciseNow } from './ledger.js'
 import { textsFolder } from './texts.js'
 
 export interface StoryOptions {
@@ -16,7 +17,6 @@ export interface StoryOptions {
   readonly trace: string | undefined
   /** Characters of each chapter that are typed. */
   readonly charactersMax: number
-  readonly signal: AbortSignal
   /** A line of progress. */
   readonly say: (line: string) => void
   /** How many steps will be typed, known once the plans are made. */
@@ -36,7 +36,7 @@ export interface Evidence {
   readonly beforePowerCut: Testimony
   readonly final: { readonly [W in Writer]: Testimony }
   readonly epochs: { readonly [W in Writer]: number }
-  /** Seconds that changes of the group took with one server dead. */
+  /** How long a change of the group took with one server dead. */
   readonly rotationMs: number
   readonly restartedServer: { readonly storedEnvelopes: number }
   readonly offline: { readonly connection: string; readonly reachedA: boolean }
@@ -86,7 +86,7 @@ export async function play(cast: Cast, options: StoryOptions): Promise<Evidence>
   const [fast, outage] = await Promise.all([
     typing.then(async (parts) => {
       await meet(A, B)
-      return { parts, arrivedMs: Date.now() }
+      return { parts, arrivedMs: preciseNow() }
     }),
     killAndRestart(cast, { nodes, ports, A, steps: cuts.A.fast - cuts.A.paced }, say)
   ])

@@ -56,6 +56,9 @@ export class Changes {
   #needsValue = false
   #wasRefused = false
   #stuckAt: bigint | undefined
+  /** Intents that go into the next commit together; fewer after a commit of several could not be built. */
+  #intentsMax = intentsPerCommit
+  #disposed = false
 
   constructor(
     room: Room,
@@ -110,7 +113,8 @@ export class Changes {
 
   /** Proposes when there is something to propose and a quorum to do it with. */
   kick(): void {
-    if (this.#intents.size > 0 && !this.#room.removed && !this.#run.proposing && this.#quorumConnected) {
+    if (this.#disposed || this.#room.removed) return
+    if (this.#intents.size > 0 && !this.#run.proposing && this.#quorumConnected) {
       this.#run.start('own')
     }
   }
@@ -125,11 +129,13 @@ export class Changes {
     if (this.#needsValue) await this.#build(turn)
   }
 
-  dispose(): void {
+  /** Nothing goes on: who waits hears why. What is stored goes on when the document is opened again. */
+  dispose(reason: HeddleError): void {
+    this.#disposed = true
     this.#run[Symbol.dispose]()
-    this.giveUp(
-      new HeddleError('ABORTED', 'the document was closed; the change stays pending and goes on when it is opened')
-    )
+    for (const { reject } of this.#waiters.values()) reject(reason)
+    for (const { waiter } of this.#requested.splice(0)) waiter.reject(reason)
+    this.#waiters.clear()
   }
 
   get #quorumConnected(): boolean {
@@ -198,25 +204,46 @@ export class Changes {
       this.#pending = pending
       turn.after(() => run.supply(value))
     } catch (cause) {
-      // One of them makes no valid commit: without knowing which, none is tried again.
+      if (intents.length > 1) {
+        // One of them makes no valid commit: each by itself shows which.
+        this.#intentsMax = 1
+        return await this.#build(turn)
+      }
       const error = asHeddleError(cause, 'building a commit')
       report(this.#room, error)
       for (const [key] of intents) this.#finish(turn, key, error)
+      this.#intentsMax = intentsPerCommit
       this.#restart()
+      turn.after(() => this.kick())
     }
   }
 
   /** The intents for the next commit; those that became pointless or impossible are settled. */
   async #takeDoable(turn: Turn): Promise<[bigint, Intent][]> {
     const out: [bigint, Intent][] = []
+    const subjects = new Set<string>()
     for (const [key, { change }] of this.#intents) {
-      if (out.length === intentsPerCommit) break
+      if (out.length === this.#intentsMax) break
       if (change === undefined) continue
       const state = await this.#stateOf(change)
-      if (state === 'open') out.push([key, change])
-      else this.#finish(turn, key, state === 'done' ? undefined : state)
+      if (typeof state !== 'string' || state === 'done') {
+        this.#finish(turn, key, state === 'done' ? undefined : state)
+        continue
+      }
+      // A commit changes a member once: what else is wanted of it is looked at again in the next slot.
+      const subject = await this.#subjectOf(change)
+      if (subject !== undefined && subjects.has(subject)) continue
+      if (subject !== undefined) subjects.add(subject)
+      out.push([key, change])
     }
     return out
+  }
+
+  /** Member id, in hexadecimal, of whom the intent is about. */
+  async #subjectOf(intent: Intent): Promise<string | undefined> {
+    if (intent.$case === 'rotate') return undefined
+    const subject = intent.$case === 'add' ? await this.#joinerOf(intent.value) : intent.value.member
+    return subject instanceof HeddleError ? undefined : toHex(subject)
   }
 
   /** M1: what an intent is worth at the present epoch. */
@@ -293,6 +320,7 @@ export class Changes {
     for (const key of carriedOut) this.#finish(turn, key, undefined)
     if (pending !== undefined) turn.del(store.key('pending'))
     this.#pending = undefined
+    this.#intentsMax = intentsPerCommit
     this.#restart()
     this.#hooks.advanced(turn, own, added)
     const { epoch } = group
@@ -318,6 +346,7 @@ export class Changes {
     this.#run[Symbol.dispose]()
     this.#needsValue = false
     this.#run = this.#newRun()
+    if (this.#disposed) this.#run[Symbol.dispose]()
   }
 
   #dropRefused(turn: Turn): void {
@@ -325,6 +354,7 @@ export class Changes {
     const pending = this.#pending
     this.#pending = undefined
     turn.del(this.#room.store.key('pending'))
+    turn.after(() => this.kick())
     const error = new HeddleError('INVALID', 'the servers refuse the change as breaking a rule of the document')
     for (const key of pending?.intents ?? []) this.#finish(turn, key, error)
     this.#restart()
@@ -345,13 +375,6 @@ export class Changes {
         this.#hooks.admitted(intent.change.value.mailbox)
       }
     })
-  }
-
-  /** Nothing goes on: who waits hears why. */
-  giveUp(error: HeddleError): void {
-    for (const { reject } of this.#waiters.values()) reject(error)
-    for (const { waiter } of this.#requested.splice(0)) waiter.reject(error)
-    this.#waiters.clear()
   }
 }
 

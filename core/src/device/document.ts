@@ -193,7 +193,10 @@ export class OpenDocument implements Document {
     this.#abort.abort(new HeddleError('DISPOSED', `document ${this.id} is closed`))
     this.#localChanges[Symbol.dispose]()
     this.#outgoing.dispose()
-    this.#changes.dispose()
+    this.#changes.dispose(
+      new HeddleError('ABORTED', 'the document was closed; the change stays pending and goes on when it is opened')
+    )
+    this.#invites.giveUp(new HeddleError('DISPOSED', `document ${this.id} is closed`))
     await this.#following.stop()
     await this.#turns
     await this.#room.replica.doc[Symbol.asyncDispose]()
@@ -229,8 +232,9 @@ export class OpenDocument implements Document {
     replica.compact(turn)
     await turn.commit(store.storage)
     if (removed) {
-      this.#outgoing.giveUp(removedError())
+      this.#outgoing.giveUpSending(removedError())
       await this.#following.stop()
+      return
     }
     for (const member of missing) this.#following.fillGap(member)
     if (this.#incoming.sawFutureEpoch) {
@@ -242,14 +246,23 @@ export class OpenDocument implements Document {
   /** The storage or the CRDT failed: going on could lose or repeat something, so nothing goes on. */
   #fail(error: HeddleError): void {
     this.#failure = error
+    this.#outgoing.dispose()
     this.#outgoing.giveUp(error)
-    this.#changes.giveUp(error)
+    this.#invites.giveUp(error)
+    this.#changes.dispose(error)
     this.#emit({ type: 'problem', error })
     this.#background(this.#following.stop())
   }
 
   #emit(event: DocumentEvent): void {
-    for (const listener of [...this.#listeners]) listener(event)
+    for (const listener of [...this.#listeners]) {
+      try {
+        listener(event)
+      } catch (error) {
+        // The app's mistake: it must not end the turn that tells of the event.
+        this.#room.context.log('error', 'document.listener-failed', { document: this.id, event: event.type, error })
+      }
+    }
   }
 
   /** What is done beside the turns; its failure shows in the state of the links and is tried again from there. */

@@ -217,6 +217,13 @@ export class Outgoing {
     for (const { reject } of this.#settling.splice(0)) reject(error)
   }
 
+  /** Nothing leaves any more; what waits only to be stored here still is. */
+  giveUpSending(error: HeddleError): void {
+    const given = this.#settling.filter(({ level }) => level !== 'stored')
+    this.#settling = this.#settling.filter(({ level }) => level === 'stored')
+    for (const { reject } of given) reject(error)
+  }
+
   dispose(): void {
     this.#hold?.[Symbol.dispose]()
     this.#hold = undefined

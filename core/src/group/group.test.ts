@@ -1,3 +1,4 @@
+import { getHpkePublicKey } from 'ts-mls/ratchetTree.js'
 import { describe, expect, test } from 'vitest'
 import { toHex, utf8 } from '../bytes.js'
 import { MemberGroup, memberIdOf, PublicGroup } from './index.js'
@@ -30,6 +31,20 @@ async function expectReads(sender: Member, receivers: readonly Member[], text: s
     expect(opened.plaintext).toEqual(utf8(text))
     expect(toHex(opened.memberId)).toBe(toHex(sender.group.memberId))
     expect(opened.role).toBe(sender.group.me.role)
+  }
+}
+
+/** A member has its leaf's private key and those of nodes above it, each fits the tree, and none of a blank node is left. */
+async function expectKeysFit(member: Member): Promise<void> {
+  const { memberState, state } = secretsOf(member)
+  const { hpke } = member.group.public.suite.mls
+  expect(memberState.privateKeys.has(2 * memberState.leafIndex)).toBe(true)
+  for (const [at, privateKey] of memberState.privateKeys) {
+    const node = state.tree.nodes[at]
+    expect(node, `the node ${at} of a private key`).toBeDefined()
+    if (node === undefined) continue
+    const sealed = await hpke.seal(await hpke.importPublicKey(getHpkePublicKey(node)), utf8('x'), HEADER)
+    expect(await hpke.open(await hpke.importPrivateKey(privateKey), sealed.enc, sealed.ct, HEADER)).toEqual(utf8('x'))
   }
 }
 
@@ -208,6 +223,21 @@ describe('a group', () => {
     )
   })
 
+  test('takes as many members at once as one commit and its Welcome can carry', async () => {
+    const world = await createWorld(35, [])
+    const [admin] = world.members
+    if (admin === undefined) throw new Error('one member expected')
+    const adds = await Promise.all(
+      Array.from({ length: 400 }, async (_, i) => ({ keyPackage: (await keyPackageFor(testDeps(35_000 + i))).message }))
+    )
+    await expect(admin.group.buildCommit({ adds })).rejects.toThrow(/too large/)
+    await decide(world, admin, { adds: adds.slice(0, 200) })
+    await decide(world, admin, { adds: adds.slice(200) })
+    expect(world.observer.roster).toHaveLength(401)
+    expect(PublicGroup.load(world.observer.save(), admin.deps).ctx).toEqual(world.observer.ctx)
+    await decide(world, admin)
+  })
+
   test('gives the same bytes from the same seed', async () => {
     const run = async (): Promise<string> => {
       const world = await createWorld(34, [EDITOR])
@@ -264,6 +294,7 @@ describe.each([101, 102, 103])('a random walk from seed %i', (seed) => {
       }
       await expectReads(member(), world.members, `step ${step}`)
       await expectReads(member(), world.members, `step ${step} again`)
+      await expectKeysFit(member())
     }
     expectAgreement(world)
     expect(world.observer.epoch).toBeGreaterThan(30n)

@@ -1,5 +1,6 @@
 import { encode } from 'ts-mls/codec/tlsEncoder.js'
 import { signGroupInfo } from 'ts-mls/groupInfo.js'
+import { type LeafNodeTBSCommit, signLeafNodeCommit } from 'ts-mls/leafNode.js'
 import { encodeMlsMessage } from 'ts-mls/message.js'
 import type { RatchetTree } from 'ts-mls/ratchetTree.js'
 import { ratchetTreeEncoder } from 'ts-mls/ratchetTree.js'
@@ -16,8 +17,9 @@ import {
   hashTree,
   rootHash
 } from './mls/index.js'
-import { edited, expectRefused, secretsOf, wrongConfirmation } from './testing/forge.js'
+import { edited, expectRefused, forge, secretsOf, wrongConfirmation } from './testing/forge.js'
 import {
+  addMembers,
   createWorld,
   decide,
   EDITOR,
@@ -115,6 +117,13 @@ describe('a hostile commit', () => {
     expect(performance.now() - started).toBeLessThan(10_000)
   })
 
+  test('larger than a value can carry is refused before it is decoded', async () => {
+    const w = await world(712)
+    const proposal = { proposalType: 0xf7ff, proposalData: new Uint8Array(261_000) } as const
+    const commit = await edited(w.a, ({ path }) => ({ path, proposals: [{ proposalOrRefType: 'proposal', proposal }] }))
+    await expectRefused(w, w.a, commit, 'MALFORMED', /more than 261000/)
+  })
+
   test('that is not signed by the leaf it names is refused', async () => {
     const w = await world(79)
     const message = decodePublicMessage((await w.b.group.buildCommit()).commit)
@@ -164,6 +173,38 @@ describe('a hostile commit', () => {
       path: path && { ...path, leafNode: { ...path.leafNode, parentHash: new Uint8Array(32) } }
     }))
     await expectRefused(w, w.a, other, 'BAD_SIGNATURE')
+  })
+
+  test('whose leaf does not vouch for its path, or whose path has keys that are none, is refused', async () => {
+    const w = await world(710)
+    const { signatureKey } = secretsOf(w.b)
+    const { group, deps } = w.b
+    const unvouched = await edited(w.b, async ({ proposals, path }) => {
+      if (path === undefined) throw new Error('a commit without path')
+      const place = { groupId: group.public.groupId, leafIndex: group.me.leafIndex }
+      const tbs = { ...path.leafNode, ...place, leafNodeSource: 'commit', parentHash: new Uint8Array(32) }
+      const { signature } = deps.crypto.suite(1).mls
+      return {
+        proposals,
+        path: { ...path, leafNode: await signLeafNodeCommit(tbs as LeafNodeTBSCommit, signatureKey, signature) }
+      }
+    })
+    await expectRefused(w, w.b, unvouched, 'INVALID', /parent hash/)
+    const noKeys = await forge(w.b, [], { pathKey: (honest) => concatBytes(honest, GARBAGE) })
+    await expectRefused(w, w.b, noKeys, 'INVALID', /no X25519 key/)
+  })
+
+  test('that puts keys of its sender’s own into the tree is seen through by members', async () => {
+    const w = await world(711)
+    const { mls } = w.b.group.public.suite
+    const own = await Promise.all(
+      Array.from({ length: 4 }, async () => mls.hpke.exportPublicKey((await mls.hpke.generateKeyPair()).publicKey))
+    )
+    const commit = await forge(w.b, [], { pathKey: () => own.pop() ?? GARBAGE })
+    await w.observer.processCommit(commit) // it cannot tell
+    for (const member of w.members)
+      if (member !== w.b)
+        await expect(member.group.processCommit(commit)).rejects.toMatchObject({ info: { poison: 'path' } })
   })
 
   test('that only members can see through is named as poison, and changes nothing', async () => {
@@ -261,9 +302,37 @@ describe('a hostile GroupInfo', () => {
     expect(performance.now() - started).toBeLessThan(10_000)
   })
 
+  test('with unmerged leaves out of order or twice is refused, although all its hashes are right', async () => {
+    const w = await world(750)
+    // Leaves 0 to 12; leaf 8 fills the node above 8 to 15, then 13 and 14 come under it.
+    await addMembers(
+      w,
+      w.a,
+      7_501,
+      Array.from({ length: 9 }, () => EDITOR)
+    )
+    const eighth = w.members[8]
+    if (eighth === undefined) throw new Error('nine members expected')
+    await decide(w, eighth)
+    await addMembers(w, w.a, 7_502, [EDITOR, EDITOR])
+    const lists = w.observer.state.tree.nodes.flatMap((node) =>
+      node?.nodeType === 'parent' ? [node.parent.unmergedLeaves] : []
+    )
+    expect(lists).toContainEqual([13, 14])
+    const withUnmerged = (change: (leaves: number[]) => number[]) =>
+      withTree(w.a, (nodes) => {
+        for (const node of nodes)
+          if (node?.nodeType === 'parent' && node.parent.unmergedLeaves.length === 2)
+            node.parent.unmergedLeaves = change(node.parent.unmergedLeaves)
+      })
+    await PublicGroup.fromGroupInfo(await withUnmerged((leaves) => leaves), w.a.deps)
+    for (const change of [(leaves: number[]) => leaves.reverse(), ([one = 0, two = 0]: number[]) => [one, one, two]])
+      await expect(PublicGroup.fromGroupInfo(await withUnmerged(change), w.a.deps)).rejects.toThrow(/unmerged leaf/)
+  })
+
   test('with a key twice, a node of the wrong kind, or a parent hash that nothing vouches for is refused', async () => {
     const w = await world(76)
-    const changes: readonly ((nodes: RatchetTree) => void)[] = [
+    const changes: ((nodes: RatchetTree) => void)[] = [
       (nodes) => {
         nodes[1] = nodes[0]
       },
@@ -282,6 +351,24 @@ describe('a hostile GroupInfo', () => {
           if (node?.nodeType === 'parent') node.parent.hpkePublicKey = new Uint8Array(32).fill(7)
       }
     ]
+    // In the place of a blank node, where no hash sees them.
+    const [, third] = w.members.slice(1)
+    await decide(w, w.a, { removes: third === undefined ? [] : [third.group.memberId] })
+    const blankLeaf = w.observer.state.tree.nodes.findIndex((node, i) => node === undefined && i % 2 === 0)
+    const blankParent = w.observer.state.tree.nodes.findIndex((node, i) => node === undefined && i % 2 === 1)
+    const hpkePublicKey = new Uint8Array(32).fill(9)
+    changes.push(
+      (nodes) => {
+        nodes[blankLeaf] = { nodeType: 'parent', parent: { hpkePublicKey, parentHash: GARBAGE, unmergedLeaves: [] } }
+      },
+      (nodes) => {
+        const [node] = nodes
+        const signaturePublicKey = new Uint8Array(32).fill(8)
+        if (node?.nodeType === 'leaf')
+          nodes[blankParent] = { ...node, leaf: { ...node.leaf, hpkePublicKey, signaturePublicKey } }
+      }
+    )
+    expect(Math.min(blankLeaf, blankParent)).toBeGreaterThan(-1)
     const blanked = await withTree(w.a, (nodes) => nodes.fill(undefined, 4), false)
     await expect(PublicGroup.fromGroupInfo(blanked, w.a.deps)).rejects.toThrow(/tree hash/)
     for (const change of changes)

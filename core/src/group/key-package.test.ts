@@ -1,5 +1,4 @@
 import { signKeyPackage } from 'ts-mls/keyPackage.js'
-import { type LeafNodeTBSKeyPackage, signLeafNodeKeyPackage } from 'ts-mls/leafNode.js'
 import { expect, test } from 'vitest'
 import {
   generateKeyPackage,
@@ -11,6 +10,7 @@ import {
   saveKeyPackage
 } from './index.js'
 import { encodeKeyPackage } from './mls/index.js'
+import { lyingKeyPackage } from './testing/forge.js'
 import { createMember, EDITOR, NOW_MS, testDeps } from './testing/world.js'
 
 const deps = testDeps(80)
@@ -72,12 +72,8 @@ test('a key package out of its lifetime, or not signed by its key, is refused', 
 
 test('a key package under another name than its key is refused, and so is a group with such a member', async () => {
   const own = await generateKeyPackage(options)
-  const { mls } = deps.crypto.suite(1)
   const credential = { credentialType: 'basic', identity: new Uint8Array(32) } as const
-  const leafTbs = { ...own.keyPackage.leafNode, credential, leafNodeSource: 'key_package' } as LeafNodeTBSKeyPackage
-  const leafNode = await signLeafNodeKeyPackage(leafTbs, own.signatureKey, mls.signature)
-  const keyPackage = await signKeyPackage({ ...own.keyPackage, leafNode }, own.signatureKey, mls.signature)
-  const message = encodeKeyPackage(keyPackage)
+  const { keyPackage, message } = await lyingKeyPackage(own, { credential }, deps)
   await expect(readKeyPackage(message, reader)).rejects.toThrow(/credential/)
   const admin = await createMember(82)
   await expect(admin.group.buildCommit({ adds: [{ keyPackage: message }] })).rejects.toThrow(/credential/)

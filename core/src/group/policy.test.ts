@@ -15,7 +15,7 @@ import {
 import { writeGroupExtensions } from './extensions.js'
 import { generateKeyPackage, type OwnKeyPackage, welcomeRefs } from './index.js'
 import { decodeKeyPackage, leafAt } from './mls/index.js'
-import { edited, expectRefused, forge, secretsOf } from './testing/forge.js'
+import { edited, expectRefused, forge, lyingKeyPackage, secretsOf } from './testing/forge.js'
 import {
   ADMIN,
   createMember,
@@ -359,6 +359,30 @@ describe('a member', () => {
       await expectRefused(w, w.admin, commit, code)
     }
     expectAgreement(w)
+  })
+
+  test('is not added under the keys of another', async () => {
+    const w = await world(25)
+    const deps = testDeps(9_400)
+    const own = await keyPackageFor(deps)
+    const victim = secretsOf(w.editor)
+    const hpkePublicKey = leafAt(victim.state.tree.nodes, 1)?.hpkePublicKey ?? new Uint8Array(0)
+    const { signaturePublicKey } = w.editor.group.me
+    const identity = {
+      signaturePublicKey,
+      credential: { credentialType: 'basic', identity: signaturePublicKey }
+    } as const
+    const cases: readonly (readonly [RegExp, OwnKeyPackage])[] = [
+      [/encryption key occurs twice/, await lyingKeyPackage(own, { hpkePublicKey }, deps)],
+      [/signature key occurs twice/, await lyingKeyPackage(own, identity, deps, victim.signatureKey)]
+    ]
+    for (const [reason, keyPackage] of cases) {
+      const commit = await edited(w.admin, ({ path }) => ({
+        path,
+        proposals: [{ proposalOrRefType: 'proposal', proposal: add(keyPackage) }]
+      }))
+      await expectRefused(w, w.admin, commit, 'INVALID', reason)
+    }
   })
 
   test('is voted for only with the Welcome it needs', async () => {

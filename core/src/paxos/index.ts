@@ -15,17 +15,21 @@
  * verifies all `checks` (Ed25519 over `signedInput(label, statement)`), asynchronously if need be, and only then hands
  * on `item`; a failed check is a bad signature of the peer.
  *
- * Server, one request at a time per document (a queue; several processes: compare-and-set on the record):
+ * Server, one step at a time per document (a queue; several processes: compare-and-set on the record):
  *
- *     const inspected = document.acceptor.inspectAccept(request)          // outside the queue, as is the next line
+ *     const inspected = document.acceptor.inspectAccept(request)          // may run outside the queue, as the next line
  *     // refused: answer it. verify: all checks, and MLS public validation of the value unless item.repeated
  *     const outcome = document.acceptor.accept(inspected.item, verdict)   // inside the queue; checks the state again
  *     if (outcome.record) await storage.commit(outcome.record, outcome.value)
  *     document.acceptor = outcome.acceptor                                // only now, or not at all when commit failed
  *     reply(outcome.reply)                                                // sign; votes go to all subscribers too
  *
+ * To pipeline, go on with `outcome.acceptor` at once, but then records must become durable in order, every answer, also
+ * one without a record, must wait for all records before it, and a write that fails must end the process.
+ *
  * When a slot is decided: store it and `acceptor.advance(nextConfig).record` in one batch. After a restart:
- * `new Acceptor(config, serverId, storedRecord)`.
+ * `new Acceptor(config, serverId, storedRecord)`. Before a Prepare whose ballot is above `acceptor.record.promised` is
+ * handed on, `PreemptionBudget.holdMs` says how long to hold it.
  *
  * Device: `new Proposer({ config, leaf, incarnation })` with a fresh random incarnation each time; feed it events with
  * `rttMs` and a fresh random `jitter`; carry out its effects in order. On `need-value` build the commit, make it durable,
@@ -43,6 +47,7 @@ export {
   type ValueVerdict
 } from './acceptor.js'
 export { compareBallots, equalBallots, roundJumpMax } from './ballot.js'
+export { PreemptionBudget } from './budget.js'
 export { type CheckedDecision, type CheckedVote, inspectDecided, inspectVote } from './certificate.js'
 export { assertConfig, isServer, quorum, type SlotConfig, serversMax } from './config.js'
 export type { Evidence } from './evidence.js'

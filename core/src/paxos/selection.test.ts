@@ -253,6 +253,16 @@ test('the first draft of the rule, which counted votes for a single value too, l
   expect(selectFrom(new Fixture(), heard)).toBe('adopt a')
 })
 
+test('where a server may lie, a lone report at the top does not outweigh what may be chosen below', () => {
+  const heard: readonly Short[] = [
+    [2, 'b'],
+    [1, 'a'],
+    [1, 'a']
+  ]
+  expect([...choosable(4, 1, heard)].sort()).toEqual(['a', 'b'])
+  expect([...choosable(4, 1, [...heard, [1, 'a']])]).toEqual(['a'])
+})
+
 /** Free whenever too few hold any value at the top for it to have been chosen there. */
 function firstDraft(fixture: Fixture, heard: readonly Short[]): string {
   const reports = heard.map((short, index) => reportOf(fixture, index, 9, short))

@@ -28,7 +28,7 @@ const forgetLooksMax = 8
 
 export class Documents {
   readonly #parts: ServerParts
-  /** By group in hexadecimal. */
+  /** By group in hexadecimal, the one used longest ago first. */
   readonly #slots = new Map<string, Slot>()
   readonly #creating = new Mutex()
 
@@ -47,6 +47,9 @@ export class Documents {
   async use<T>(group: Uint8Array, task: (document: Document) => T | Promise<T>): Promise<T> {
     const key = toHex(group)
     const slot = this.#slots.get(key) ?? this.#newSlot(key, group.slice())
+    // Set anew: the map is in the order of use.
+    this.#slots.delete(key)
+    this.#slots.set(key, slot)
     slot.users++
     try {
       const document = await slot.opening
@@ -139,7 +142,7 @@ export class Documents {
     })
   }
 
-  /** Makes room for one more. Those in use go to the end of the queue, so that the next look finds others. */
+  /** Makes room for one more. Those that have to stay go to the end, so that the next look finds others. */
   #forgetIdle(): void {
     let looks = 0
     for (const [key, slot] of this.#slots) {

@@ -19,7 +19,7 @@ import { Subscription } from './subscription.js'
 import { storeUpload } from './upload.js'
 import { answerWelcome } from './welcome.js'
 
-/** Requests about one document that change it or depend on its state; they take turns. */
+/** Requests about one document. */
 type DocumentRequest = BodyOf<
   | 'subscribe'
   | 'unsubscribe'
@@ -130,11 +130,12 @@ export class Session {
 
   async #inDocument(request: bigint, group: Uint8Array, body: DocumentRequest): Promise<void> {
     await this.#documents.use(group, async (document) => {
-      const { outcome, written } = await document.mutex.run(async () => {
+      const step = async () => {
         const outcome = await this.#outcome(document, body)
         // Taken in the same step: a later request's batch is not what this answer speaks of.
         return { outcome, written: document.written }
-      })
+      }
+      const { outcome, written } = await (isRead(body) ? step() : document.mutex.run(step))
       // A refusal speaks of the document's state as much as an answer does.
       await written
       if (HeddleError.is(outcome)) await this.#refuse(request, outcome)
@@ -197,7 +198,9 @@ export class Session {
         return subscribedBody(document)
       },
       sent: () => {
-        subscription?.run()
+        subscription?.run().then(() => {
+          if (this.#subscriptions.get(key) === subscription) this.#subscriptions.delete(key)
+        })
       }
     }
   }
@@ -243,6 +246,9 @@ export class Session {
 function asHeddleError(cause: unknown): HeddleError {
   return HeddleError.is(cause) ? cause : new HeddleError('INTERNAL', 'the server failed', { cause })
 }
+
+/** These look at what is durable only and need not take turns with the others. */
+const isRead = ({ $case }: DocumentRequest): boolean => $case === 'fetch' || $case === 'catchUp'
 
 /** The document a signed Prepare or Accept is about. Throws MALFORMED. */
 function groupOf(body: BodyOf<'prepare' | 'accept'>): Uint8Array {

@@ -80,11 +80,11 @@ export async function takeOwnership(storage: Storage, token: Uint8Array): Promis
 /** Reads the records of one document and makes the entries to be written. */
 export class DocumentStore {
   readonly #storage: Storage
-  readonly #group: Uint8Array
+  readonly #prefix: Uint8Array
 
   constructor(storage: Storage, group: Uint8Array) {
     this.#storage = storage
-    this.#group = group
+    this.#prefix = concatBytes(Uint8Array.of(kinds.document), group, Uint8Array.of(0))
   }
 
   /** Context hash of epoch 0; its presence is that of the document. */
@@ -227,7 +227,9 @@ export class DocumentStore {
   }
 
   #key(part: number, ...rest: readonly Uint8Array[]): Uint8Array {
-    return concatBytes(Uint8Array.of(kinds.document), this.#group, Uint8Array.of(part), ...rest)
+    const key = concatBytes(this.#prefix, ...rest)
+    key[documentPrefixBytes - 1] = part
+    return key
   }
   #range(part: number): KeyRange {
     return { gte: this.#key(part), lt: this.#key(part + 1) }

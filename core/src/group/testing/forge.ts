@@ -7,12 +7,21 @@ import {
   type FramedContentAuthData,
   toTbs
 } from 'ts-mls/framedContent.js'
-import type { LeafNode } from 'ts-mls/leafNode.js'
+import { signKeyPackage } from 'ts-mls/keyPackage.js'
+import { type LeafNode, type LeafNodeTBSKeyPackage, signLeafNodeKeyPackage } from 'ts-mls/leafNode.js'
 import type { Proposal } from 'ts-mls/proposal.js'
 import type { PublicMessage } from 'ts-mls/publicMessage.js'
 import { expect } from 'vitest'
+import type { CipherSuite } from '../../crypto/index.js'
 import { HeddleError, type ErrorName } from '../../errors.js'
-import { buildEpoch, decodePublicMessage, encodePublicMessage, type PublicState } from '../mls/index.js'
+import type { MemberDeps, OwnKeyPackage } from '../index.js'
+import {
+  buildEpoch,
+  decodePublicMessage,
+  encodeKeyPackage,
+  encodePublicMessage,
+  type PublicState
+} from '../mls/index.js'
 import { readRecords } from '../persistence.js'
 import type { Member, World } from './world.js'
 
@@ -23,6 +32,8 @@ export interface ForgeOptions {
   readonly leaf?: Partial<LeafNode>
   /** Key the path's leaf is signed with, instead of the member's. */
   readonly leafKey?: Uint8Array
+  /** Public keys of the path's nodes, upwards, instead of those that fit the path secrets. */
+  readonly pathKey?: (honest: Uint8Array) => Uint8Array
 }
 
 /** A commit with these proposals, right in everything but what Heddle allows. */
@@ -34,7 +45,10 @@ export async function forge(
   const { state, signatureKey, memberState } = secretsOf(member)
   const { crypto } = member.deps
   const { suite } = member.group.public
-  const rules = { suite, leafRules: () => {} }
+  const rules = {
+    suite: options.pathKey === undefined ? suite : lyingSuite(suite, options.pathKey),
+    leafRules: () => {}
+  }
   const built = await buildEpoch(
     memberState,
     lying(state, memberState.leafIndex, options.leaf),
@@ -51,6 +65,20 @@ export async function edited(member: Member, edit: (commit: Commit) => Commit | 
   const { commit } = await member.group.buildCommit()
   const message = decodePublicMessage(commit)
   return sign(member, await edit(commitOf(message)), message)
+}
+
+/** A key package of somebody who lies in its leaf, signed with the key given. */
+export async function lyingKeyPackage(
+  own: OwnKeyPackage,
+  lie: Partial<LeafNode>,
+  { crypto }: MemberDeps,
+  signatureKey = own.signatureKey
+): Promise<OwnKeyPackage> {
+  const { signature } = crypto.suite(1).mls
+  const tbs = { ...own.keyPackage.leafNode, ...lie, leafNodeSource: 'key_package' } as LeafNodeTBSKeyPackage
+  const leafNode = await signLeafNodeKeyPackage(tbs, signatureKey, signature)
+  const keyPackage = await signKeyPackage({ ...own.keyPackage, leafNode }, signatureKey, signature)
+  return { ...own, signatureKey, keyPackage, message: encodeKeyPackage(keyPackage) }
 }
 
 /** Observer and all other members refuse the commit for the same reason, and nothing changes. */
@@ -82,6 +110,17 @@ export async function expectRefused(
 export function secretsOf(member: Member) {
   const { state } = readRecords(member.records.values())
   return { state: member.group.public.state, signatureKey: state.signatureKey, memberState: state.member }
+}
+
+/** Tells another public key for every key pair but the first, which is the leaf's. */
+function lyingSuite(suite: CipherSuite, pathKey: (honest: Uint8Array) => Uint8Array): CipherSuite {
+  const { hpke } = suite.mls
+  let told = 0
+  const exportPublicKey: typeof hpke.exportPublicKey = async (key) => {
+    const honest = await hpke.exportPublicKey(key)
+    return told++ === 0 ? honest : pathKey(honest)
+  }
+  return { ...suite, mls: { ...suite.mls, hpke: { ...hpke, exportPublicKey } } }
 }
 
 function lying(state: PublicState, leafIndex: number, lie: Partial<LeafNode> | undefined): PublicState {

@@ -44,6 +44,9 @@ export class Intruder {
     this.#world = world
     this.#leaf = leaf
     this.name = `D${leaf}`
+  }
+
+  begin(): void {
     this.#attack()
   }
 
@@ -119,6 +122,54 @@ export class Intruder {
 
   #sign(type: 'Prepare' | 'Accept', statement: Uint8Array): Signed {
     return { statement, signature: this.#world.notary.sign(leafKey(this.#leaf), SIGNATURE_LABELS[type], statement) }
+  }
+}
+
+/** A member that asks for promises all the time and never proposes. */
+export class Flooder {
+  readonly name: string
+  readonly #world: World
+  readonly #leaf: number
+  #round = 0n
+
+  constructor(world: World, leaf: number) {
+    this.#world = world
+    this.#leaf = leaf
+    this.name = `D${leaf}`
+  }
+
+  begin(): void {
+    this.#world.timeline.after(20, () => this.begin())
+    const [config] = this.#world.devices.map((device) => device.config)
+    if (config === undefined) return
+    const { group, slot, ctx } = config
+    const statement = Prepare.encode({
+      group,
+      slot,
+      ctx,
+      ballot: { round: ++this.#round, leaf: this.#leaf, incarnation: 0n }
+    })
+    const signature = this.#world.notary.sign(leafKey(this.#leaf), SIGNATURE_LABELS.Prepare, statement)
+    for (const server of this.#world.servers)
+      this.#world.send(this.name, server.name, 'flood', () =>
+        server.onPrepare(this, { prepare: { statement, signature } })
+      )
+  }
+
+  onPromise(_server: Uint8Array, reply: PromiseReply): void {
+    this.#exceed(parsePromise(reply.promise).value.ballot)
+  }
+
+  onNack(_server: Uint8Array, nack: Nack): void {
+    this.#exceed(nack.promised)
+  }
+
+  onDecided(_slots: readonly DecidedSlot[]): void {}
+  onBehind(): void {}
+  onRefused(): void {}
+
+  #exceed(ballot: Ballot | undefined): void {
+    if (ballot !== undefined && ballot.round > this.#round) this.#round = ballot.round
   }
 }
 

@@ -10,8 +10,10 @@ import {
 import {
   Acceptor,
   type AcceptorOutcome,
+  compareBallots,
   inspectDecided,
   parsePrepare,
+  PreemptionBudget,
   type Refusal,
   type SlotConfig,
   type ToVerify,
@@ -19,10 +21,10 @@ import {
 } from '../index.js'
 import { toHex } from '../../bytes.js'
 import type { Device } from './device.js'
-import type { Intruder } from './intruder.js'
+import type { Flooder, Intruder } from './intruder.js'
 import { parseValue, serverKey, type World } from './simulation.js'
 
-type Proposing = Device | Intruder
+type Proposing = Device | Intruder | Flooder
 
 interface Disk {
   readonly record: AcceptorRecord | undefined
@@ -38,6 +40,9 @@ export class Server {
   /** What is written but not yet durable is lost in a crash; writes become durable in order. */
   #written: Disk = this.#disk
   #durableAtMs = 0
+  #budget = new PreemptionBudget()
+  /** The newest Prepare of each leaf that has to wait. */
+  readonly #held = new Map<number, () => void>()
   #acceptor: Acceptor
   #queue: ((done: () => void) => void)[] = []
   #busy = false
@@ -58,6 +63,8 @@ export class Server {
     this.#life++
     this.#queue = []
     this.#busy = false
+    this.#budget = new PreemptionBudget()
+    this.#held.clear()
     this.#written = this.#disk
     this.#durableAtMs = 0
     this.#world.note(`${this.name} crashes`)
@@ -77,7 +84,21 @@ export class Server {
       const prepare = parsePrepare(request.prepare)
       this.#acceptor = this.#world.scenario.shell.afterStale(this.#acceptor, prepare)
     }
-    this.#verified(from, inspected, (item) => this.#acceptor.prepare(item))
+    if (inspected.kind !== 'verify') return this.#refuse(from, inspected)
+    const { ballot } = inspected.item.prepare.value
+    if (!this.#world.scenario.budget || compareBallots(ballot, this.#acceptor.record.promised) <= 0)
+      return this.#verified(from, inspected, (item) => this.#acceptor.prepare(item))
+    const hold = this.#budget.holdMs(ballot.leaf, this.#world.timeline.nowMs)
+    if (hold === 0) return this.#verified(from, inspected, (item) => this.#acceptor.prepare(item))
+    const waiting = this.#held.has(ballot.leaf)
+    this.#held.set(ballot.leaf, () => this.onPrepare(from, request))
+    if (!waiting) this.#later(hold, () => this.#release(ballot.leaf))
+  }
+
+  #release(leaf: number): void {
+    const again = this.#held.get(leaf)
+    this.#held.delete(leaf)
+    again?.()
   }
 
   onAccept(from: Proposing, request: AcceptRequest): void {
@@ -162,6 +183,7 @@ export class Server {
     const written = { record: next.record, values: new Map(), decided: [...this.#written.decided, decided] }
     this.#write(written, () => {
       this.#acceptor = next
+      this.#budget.nextSlot()
       done()
     })
   }

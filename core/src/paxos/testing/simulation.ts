@@ -8,7 +8,7 @@ import { concatBytes, utf8 } from '../../bytes.js'
 import { type Evidence, type SlotConfig, valueHash } from '../index.js'
 import { honest, type Shell } from './behaviour.js'
 import { Device } from './device.js'
-import { Intruder, LyingServer } from './intruder.js'
+import { Flooder, Intruder, LyingServer } from './intruder.js'
 import { Oracle, Violation } from './oracle.js'
 import { Server } from './server.js'
 import { Notary, seeded, Timeline } from './world.js'
@@ -35,6 +35,10 @@ export interface Scenario {
   readonly replacing: number
   /** A member that breaks every rule its keys let it break. */
   readonly intruder: boolean
+  /** A member that floods ever higher Prepares, for ever. */
+  readonly flooder: boolean
+  /** Servers hold Prepares back by their preemption budget. */
+  readonly budget: boolean
   /** How many servers lie. */
   readonly liars: number
   readonly shell: Shell
@@ -55,9 +59,14 @@ export const rough: Scenario = {
   deadlineMs: 120_000,
   replacing: 0.3,
   intruder: false,
+  flooder: false,
+  budget: true,
   liars: 0,
   shell: honest
 }
+
+/** A calm world but for one member that never stops asking for promises. */
+export const flooded: Scenario = { ...rough, flooder: true, loss: 0, faultsPerSecond: 0.1, deadlineMs: 20_000 }
 
 export interface RunResult {
   readonly violation: string | undefined
@@ -77,7 +86,6 @@ export class World {
   readonly group = utf8('simulated group.')
   readonly servers: (Server | LyingServer)[] = []
   readonly devices: Device[] = []
-  intruder: Intruder | undefined
   #island: ReadonlySet<string> | undefined
   #trace = 0x811c9dc5
   events = 0
@@ -203,11 +211,12 @@ export function firstViolation(scenario: Scenario, seeds: number, from = 1): str
 }
 
 function populate(world: World): void {
-  const { servers, liars, devices, intruder } = world.scenario
+  const { servers, liars, devices, intruder, flooder } = world.scenario
   // One server more than the document has: the spare that replacements bring in.
   for (let i = 0; i <= servers; i++) world.servers.push(i < liars ? new LyingServer(world, i) : new Server(world, i))
   for (let leaf = 0; leaf < devices; leaf++) world.devices.push(new Device(world, leaf))
-  if (intruder) world.intruder = new Intruder(world, devices)
+  if (intruder) new Intruder(world, devices).begin()
+  if (flooder) new Flooder(world, devices).begin()
   world.timeline.after(world.random() * 300, () => world.fault())
 }
 

@@ -1,0 +1,89 @@
+/** What the benchmark prints: a table for a person, a document for a tool, and the verdict of `--check`. */
+import type { Metric } from './metric.js'
+
+export interface ScenarioResult {
+  readonly name: string
+  readonly about: string
+  /** Why it was not run. */
+  readonly skipped?: string
+  readonly seconds: number
+  readonly metrics: readonly Metric[]
+}
+
+export interface Report {
+  readonly quick: boolean
+  readonly machine: {
+    readonly node: string
+    readonly platform: string
+    readonly cpu: string
+    readonly cores: number
+    /** One-minute load average before the first scenario: what else the machine was busy with. */
+    readonly load: number
+  }
+  readonly scenarios: readonly ScenarioResult[]
+}
+
+/** Sanity bounds: a result beyond them means that something is broken, not that something is slow. */
+const bounds: readonly { readonly id: string; readonly min?: number; readonly max?: number }[] = [
+  { id: 'streamed.edits-per-second', min: 1_000 },
+  { id: 'paced.p50', max: 20 }
+]
+
+/** What is insane, a line each. Throws when nothing that was measured has a bound. */
+export function insanities({ scenarios }: Report): readonly string[] {
+  const metrics = new Map(scenarios.flatMap((one) => one.metrics).map((one) => [one.id, one]))
+  const measured = bounds.flatMap((bound) => {
+    const metric = metrics.get(bound.id)
+    return metric === undefined ? [] : [{ ...bound, metric }]
+  })
+  if (measured.length === 0) throw new Error(`nothing to check: run ${bounds.map(({ id }) => id).join(' or ')}`)
+  return measured.flatMap(({ metric, min = Number.NEGATIVE_INFINITY, max = Number.POSITIVE_INFINITY }) => {
+    const { id, value, unit } = metric
+    if (value >= min && value <= max) return []
+    return [`${id} is ${format(value)} ${unit}; sane is ${value < min ? `${min} or more` : `${max} or less`}`]
+  })
+}
+
+/** The ratio of a metric to its yardstick, so that 2 means: twice the yardstick's value. */
+export function ratioOf(metric: Metric, metrics: readonly Metric[]): number | undefined {
+  const yardstick = metrics.find(({ yardstickOf }) => yardstickOf === metric.id)
+  return yardstick === undefined || yardstick.value === 0 ? undefined : metric.value / yardstick.value
+}
+
+/** The report as a table in plain text. */
+export function table({ quick, machine, scenarios }: Report): string {
+  const { node, platform, cpu, cores, load } = machine
+  const all = scenarios.flatMap(({ metrics }) => metrics)
+  const lines = [`Node ${node}, ${platform}, ${cores} × ${cpu}, load ${load.toFixed(1)} before the start`]
+  if (quick) lines.push('quick: shows that it works; not to be compared with anything')
+  for (const { name, about, skipped, seconds, metrics } of scenarios) {
+    lines.push('', `${name}: ${about}${skipped === undefined ? ` (${seconds.toFixed(1)} s)` : ''}`)
+    if (skipped !== undefined) lines.push(`  skipped: ${skipped}`)
+    for (const metric of metrics) lines.push(`  ${row(metric, ratioOf(metric, all))}`)
+  }
+  return lines.join('\n')
+}
+
+function row({ label, value, unit, rounds }: Metric, ratio: number | undefined): string {
+  const cells = [label.padEnd(58), format(value).padStart(9), unit.padEnd(12)]
+  const spread = rounds.length > 1 ? `${format(Math.min(...rounds))} to ${format(Math.max(...rounds))}` : ''
+  cells.push(spread.padEnd(20))
+  if (ratio !== undefined) cells.push(`${format(ratio)} × the yardstick`)
+  return cells.join(' ').trimEnd()
+}
+
+/** Three significant digits, and whole numbers from 100 on. */
+export function format(value: number): string {
+  if (value >= 100) return Math.round(value).toLocaleString('en-US')
+  return String(Number(value.toPrecision(3)))
+}
+
+/** The report as one JSON document; `ratio` stands where a yardstick was measured in the same run. */
+export function json({ scenarios, ...rest }: Report): string {
+  const all = scenarios.flatMap(({ metrics }) => metrics)
+  const withRatios = scenarios.map((scenario) => ({
+    ...scenario,
+    metrics: scenario.metrics.map((metric) => ({ ...metric, ratio: ratioOf(metric, all) }))
+  }))
+  return JSON.stringify({ ...rest, scenarios: withRatios }, undefined, 2)
+}
