@@ -16,7 +16,7 @@ export const usage = `npm run bench -- [options]
   --only NAME       run this scenario; may be given several times
   --quick           less of everything: to see that it works, not to compare
   --json            print one JSON document instead of a table
-  --check           exit with 1 when a result is insane: see bench/README.md
+  --check           exit with 1 when a result is out of bounds: see bench/README.md
   --profile FOLDER  every process leaves a CPU profile there
   --help`
 

@@ -3,18 +3,16 @@
 import { cpus, loadavg, platform } from 'node:os'
 import { type Arguments, parseArguments, usage } from './arguments.js'
 import { nowMs } from './process/calls.js'
-import { insanities, json, type Report, type ScenarioResult, table } from './report.js'
+import { heading, findings, json, type Report, type ScenarioResult, section } from './report.js'
 import { type Scenario, scenarios } from './scenarios/index.js'
 import { Stage } from './stage.js'
 
 let stage: Stage | undefined
 
-for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-  process.once(signal, () => {
-    stage?.abandon()
-    process.exit(signal === 'SIGINT' ? 130 : 143)
-  })
-}
+// However this process ends, nothing is left behind.
+process.once('exit', () => stage?.abandon())
+process.once('SIGINT', () => process.exit(130))
+process.once('SIGTERM', () => process.exit(143))
 
 process.exitCode = await main()
 
@@ -34,53 +32,49 @@ async function main(): Promise<number> {
     process.stdout.write(`${usage}\n\n${scenarios.map(({ name, about }) => `  ${name}: ${about}`).join('\n')}\n`)
     return 0
   }
-  try {
-    const report = await runAll(args)
-    process.stdout.write(`${args.json ? json(report) : table(report)}\n`)
-    return args.check ? check(report) : 0
-  } catch (error) {
-    process.stderr.write(`${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`)
-    return 1
-  }
-}
-
-async function runAll(args: Arguments): Promise<Report> {
-  const [load = 0] = loadavg()
-  const machine = {
-    node: process.version,
-    platform: platform(),
-    cpu: cpus()[0]?.model ?? '',
-    cores: cpus().length,
-    load
-  }
+  const start = { quick: args.quick, machine: machine() }
+  if (!args.json) process.stdout.write(`${heading(start)}\n`)
   const results: ScenarioResult[] = []
   for (const scenario of scenarios) {
     if (args.only.length > 0 && !args.only.includes(scenario.name)) continue
-    results.push(await runOne(scenario, args))
+    const result = await runOne(scenario, args)
+    if (!args.json) process.stdout.write(`\n${section(result, results)}\n`)
+    results.push(result)
   }
-  return { quick: args.quick, machine, scenarios: results }
+  const report = { ...start, scenarios: results }
+  if (args.json) process.stdout.write(`${json(report)}\n`)
+  const bad = results.flatMap(({ name, failed }) => (failed === undefined ? [] : [`${name} failed: ${failed}`]))
+  if (args.check) bad.push(...findings(report))
+  for (const line of bad) process.stderr.write(`${line}\n`)
+  return bad.length === 0 ? 0 : 1
+}
+
+function machine(): Report['machine'] {
+  const [load = 0] = loadavg()
+  return { node: process.version, platform: platform(), cpu: cpus()[0]?.model ?? 'unknown', cores: cpus().length, load }
 }
 
 async function runOne(scenario: Scenario, { quick, profileFolder }: Arguments): Promise<ScenarioResult> {
   const { name, about } = scenario
   const skipped = scenario.skipped?.()
   if (skipped !== undefined) return { name, about, skipped, seconds: 0, metrics: [] }
-  if (process.stderr.isTTY) process.stderr.write(`${name} …\n`)
+  if (process.stderr.isTTY) process.stderr.write(`${name} …\r`)
   const startedMs = nowMs()
+  const seconds = () => (nowMs() - startedMs) / 1000
   stage = await Stage.open(profileFolder)
   try {
     const metrics = await scenario.run({ stage, quick })
-    return { name, about, seconds: (nowMs() - startedMs) / 1000, metrics }
-  } catch (cause) {
-    throw new Error(`the scenario ${name} failed: ${cause instanceof Error ? cause.message : String(cause)}`, { cause })
+    return { name, about, seconds: seconds(), metrics }
+  } catch (error) {
+    return {
+      name,
+      about,
+      failed: error instanceof Error ? error.message : String(error),
+      seconds: seconds(),
+      metrics: []
+    }
   } finally {
     await stage[Symbol.asyncDispose]()
     stage = undefined
   }
-}
-
-function check(report: Report): number {
-  const found = insanities(report)
-  for (const line of found) process.stderr.write(`${line}\n`)
-  return found.length === 0 ? 0 : 1
 }

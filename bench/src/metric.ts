@@ -10,8 +10,8 @@ export interface Metric {
   /** The median of the rounds. */
   readonly value: number
   readonly rounds: readonly number[]
-  /** Id of the metric that this one is the yardstick of: the same work without Heddle. */
-  readonly yardstickOf?: string
+  /** Id of the metric to compare this one with: the same work without Heddle. It may not be there. */
+  readonly yardstick?: string
 }
 
 export type MetricHead = Omit<Metric, 'value' | 'rounds'>

@@ -1,4 +1,4 @@
-/** What the benchmark prints: a table for a person, a document for a tool, and the verdict of `--check`. */
+/** What the benchmark prints: a table for a person, one JSON document for a tool, and the verdict of `--check`. */
 import type { Metric } from './metric.js'
 
 export interface ScenarioResult {
@@ -6,6 +6,8 @@ export interface ScenarioResult {
   readonly about: string
   /** Why it was not run. */
   readonly skipped?: string
+  /** What went wrong in it. */
+  readonly failed?: string
   readonly seconds: number
   readonly metrics: readonly Metric[]
 }
@@ -29,38 +31,42 @@ const bounds: readonly { readonly id: string; readonly min?: number; readonly ma
   { id: 'paced.p50', max: 20 }
 ]
 
-/** What is insane, a line each. Throws when nothing that was measured has a bound. */
-export function insanities({ scenarios }: Report): readonly string[] {
+/** What `--check` finds, a line each; that nothing with a bound was measured is a finding too. */
+export function findings({ scenarios }: Report): readonly string[] {
   const metrics = new Map(scenarios.flatMap((one) => one.metrics).map((one) => [one.id, one]))
-  const measured = bounds.flatMap((bound) => {
-    const metric = metrics.get(bound.id)
-    return metric === undefined ? [] : [{ ...bound, metric }]
-  })
-  if (measured.length === 0) throw new Error(`nothing to check: run ${bounds.map(({ id }) => id).join(' or ')}`)
-  return measured.flatMap(({ metric, min = Number.NEGATIVE_INFINITY, max = Number.POSITIVE_INFINITY }) => {
-    const { id, value, unit } = metric
-    if (value >= min && value <= max) return []
-    return [`${id} is ${format(value)} ${unit}; sane is ${value < min ? `${min} or more` : `${max} or less`}`]
+  if (!bounds.some(({ id }) => metrics.has(id))) return [`nothing to check: run ${checkedScenarios.join(' or ')}`]
+  return bounds.flatMap(({ id, min = Number.NEGATIVE_INFINITY, max = Number.POSITIVE_INFINITY }) => {
+    const metric = metrics.get(id)
+    if (metric === undefined || (metric.value >= min && metric.value <= max)) return []
+    const bound = metric.value < min ? `at least ${format(min)}` : `at most ${format(max)}`
+    return [`${id} is ${format(metric.value)} ${metric.unit} and has to be ${bound}`]
   })
 }
+
+const checkedScenarios = bounds.map(({ id }) => id.slice(0, id.indexOf('.')))
 
 /** The ratio of a metric to its yardstick, so that 2 means: twice the yardstick's value. */
 export function ratioOf(metric: Metric, metrics: readonly Metric[]): number | undefined {
-  const yardstick = metrics.find(({ yardstickOf }) => yardstickOf === metric.id)
+  const yardstick = metrics.find(({ id }) => id === metric.yardstick)
   return yardstick === undefined || yardstick.value === 0 ? undefined : metric.value / yardstick.value
 }
 
-/** The report as a table in plain text. */
-export function table({ quick, machine, scenarios }: Report): string {
+/** What stands above the results. */
+export function heading({ quick, machine }: Omit<Report, 'scenarios'>): string {
   const { node, platform, cpu, cores, load } = machine
-  const all = scenarios.flatMap(({ metrics }) => metrics)
   const lines = [`Node ${node}, ${platform}, ${cores} × ${cpu}, load ${load.toFixed(1)} before the start`]
   if (quick) lines.push('quick: shows that it works; not to be compared with anything')
-  for (const { name, about, skipped, seconds, metrics } of scenarios) {
-    lines.push('', `${name}: ${about}${skipped === undefined ? ` (${seconds.toFixed(1)} s)` : ''}`)
-    if (skipped !== undefined) lines.push(`  skipped: ${skipped}`)
-    for (const metric of metrics) lines.push(`  ${row(metric, ratioOf(metric, all))}`)
-  }
+  return lines.join('\n')
+}
+
+/** One scenario's results as plain text; `before`: what was measured before it, yardsticks among it. */
+export function section(result: ScenarioResult, before: readonly ScenarioResult[]): string {
+  const { name, about, skipped, failed, seconds, metrics } = result
+  const all = [...before, result].flatMap((one) => one.metrics)
+  const lines = [`${name}: ${about}${skipped === undefined ? ` (${seconds.toFixed(1)} s)` : ''}`]
+  if (skipped !== undefined) lines.push(`  skipped: ${skipped}`)
+  if (failed !== undefined) lines.push(`  FAILED: ${failed}`)
+  for (const metric of metrics) lines.push(`  ${row(metric, ratioOf(metric, all))}`)
   return lines.join('\n')
 }
 

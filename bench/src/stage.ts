@@ -75,7 +75,7 @@ export class Stage implements AsyncDisposable {
     this.#removeFolder()
   }
 
-  /** For the last moment of this process: kills and removes at once. */
+  /** For the last moment of this process: kills and removes without waiting. */
   abandon(): void {
     for (const child of this.#children) child.killNow()
     this.#removeFolder()

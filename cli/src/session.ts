@@ -75,6 +75,9 @@ async function findDocument(id: string, device: YDevice, data: string): Promise<
   throw new HeddleError('NOT_FOUND', message)
 }
 
+/** setTimeout takes 31 bits: a longer delay would fire at once. */
+const timerDelayMsMax = 2 ** 31 - 1
+
 /** Resolves true when the condition holds, false after `timeoutMs`. Looks again at every event. Throws when aborted. */
 export async function eventually(
   document: Document,
@@ -95,7 +98,10 @@ export async function eventually(
     const subscription = document.subscribe((event) => {
       if (condition(event)) finish(() => resolve(true))
     })
-    const timer = timeoutMs === undefined ? undefined : setTimeout(() => finish(() => resolve(false)), timeoutMs)
+    const timer =
+      timeoutMs === undefined
+        ? undefined
+        : setTimeout(() => finish(() => resolve(false)), Math.min(timeoutMs, timerDelayMsMax))
     signal.addEventListener('abort', onAbort, { once: true })
   })
 }

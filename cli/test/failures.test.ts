@@ -46,7 +46,7 @@ const plugin = (manifest: string) => `export default {
   create: async () => ({})
 }`
 
-describe.concurrent('heddle serve', () => {
+describe.concurrent('heddle serve', { timeout: 60_000 }, () => {
   it('names a plugin that cannot be found', async () => {
     const outcome = await withConfig('heddle.config.json', '{ "storage": "@nobody/nothing" }')
     expectSentence(outcome, /storage plugin "@nobody\/nothing" cannot be imported.*Install it/)
@@ -125,7 +125,7 @@ describe.concurrent('heddle serve', () => {
   })
 })
 
-describe.concurrent('heddle doc', () => {
+describe.concurrent('heddle doc', { timeout: 90_000 }, () => {
   const device = (name: string) => ['--data', join(folder, name)]
 
   it('says what a ticket looks like', async () => {
@@ -133,12 +133,12 @@ describe.concurrent('heddle doc', () => {
     expectSentence(outcome, /"ws:\/\/127\.0\.0\.1:8440" is not a server ticket/)
   })
 
-  it('says why no server takes the document', { timeout: 60_000 }, async () => {
+  it('says why no server takes the document', async () => {
     const outcome = await heddle(['doc', 'create', '--server', unreachable, ...device('unreachable')])
     expectSentence(outcome, /ws:\/\/127\.0\.0\.1:9\/? is unreachable/)
   })
 
-  it('says that a server speaks another protocol version', { timeout: 60_000 }, async () => {
+  it('says that a server speaks another protocol version', async () => {
     await using server = await versionRefuser()
     const outcome = await heddle(['doc', 'create', '--server', server.ticket, ...device('version')])
     expectSentence(outcome, /refused: .*version/)
@@ -196,7 +196,7 @@ describe.concurrent('heddle doc', () => {
   })
 })
 
-describe.concurrent('heddle', () => {
+describe.concurrent('heddle', { timeout: 60_000 }, () => {
   it('ends with exit code 2 and a hint for a command line it does not understand', async () => {
     for (const args of [
       ['frobnicate'],

@@ -193,6 +193,11 @@ export class World {
     return this.#node(name).commits
   }
 
+  /** Takes back a `crashAt` that has not come true. */
+  calm(name: string): void {
+    this.#node(name).crash = undefined
+  }
+
   /** Kills the process at its n-th commit from now on, 1 being the next. */
   crashAt(name: string, nth: number, when: Crash['when']): Crash {
     const node = this.#node(name)

@@ -39,14 +39,13 @@ async function run({ stage, quick }: Bench): Promise<readonly Metric[]> {
   const yjs = await rounds(count, async () =>
     alone(stage, 'yjs', text, (peer) => peer.call('measureYjs', { edits, seed }))
   )
-  const loading = `to load ${edits} edits`
+  const head = (what: string, how: string) =>
+    ({ id: `cold.${what}`, unit: 'ms', label: `to load ${edits} edits ${how}` }) as const
+  const yardstick = 'cold.yjs'
   return [
-    metric({ id: 'cold.reopen', unit: 'ms', label: `${loading} from the device's own storage` }, reopened),
-    metric({ id: 'cold.join', unit: 'ms', label: `${loading} by an invite, join included` }, joined),
-    metric(
-      { id: 'cold.yjs', unit: 'ms', label: `${loading} into yjs, one transaction`, yardstickOf: 'cold.reopen' },
-      yjs
-    )
+    metric({ ...head('reopen', "from the device's own storage"), yardstick }, reopened),
+    metric({ ...head('join', 'by an invite, join included'), yardstick }, joined),
+    metric(head('yjs', 'into yjs alone, one transaction'), yjs)
   ]
 }
 

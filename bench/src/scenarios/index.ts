@@ -1,4 +1,4 @@
-/** The scenarios, in the order they run: what is compared with each other is measured one after another. */
+/** The scenarios, in the order they run: a yardstick comes before what is compared with it. */
 import { coldScenario } from './cold.js'
 import { documentSizeScenario } from './document-size.js'
 import { floorScenario } from './floor.js'
@@ -10,9 +10,9 @@ import { traceScenario } from './trace.js'
 
 export type { Bench, Scenario } from './scenario.js'
 export const scenarios: readonly Scenario[] = [
+  floorScenario,
   streamedScenario,
   pacedScenario,
-  floorScenario,
   coldScenario,
   documentSizeScenario,
   microScenario,

@@ -111,6 +111,6 @@ export function delaysOf({ firstClock, editsMs }: TypedPaced, { clocks, atMs }: 
 function metricHead({ prefix }: Workload, scenario: 'streamed' | 'paced') {
   return (what: string, unit: Metric['unit'], label: string) => {
     const own = `${scenario}.${what}`
-    return prefix === '' ? { id: own, unit, label } : { id: `${prefix}${own}`, unit, label, yardstickOf: own }
+    return prefix === '' ? { id: own, unit, label, yardstick: `floor.${own}` } : { id: `${prefix}${own}`, unit, label }
   }
 }

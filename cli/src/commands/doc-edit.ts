@@ -37,14 +37,13 @@ export function editCommand(surroundings: Surroundings): Command {
     .action(async (doc: string, options: Options) => {
       const change = parseChange(options)
       await withDocument(doc, options, async (document) => {
+        const reached = await refresh(document, surroundings.signal)
         if (document.status().role === 'reader') {
-          throw new HeddleError(
-            'FORBIDDEN',
-            'this device may only read the document; ask an admin for the role of an editor'
-          )
+          const message = 'this device may only read the document; ask an admin for the role of an editor'
+          throw new HeddleError('FORBIDDEN', message)
         }
         if (change === undefined) await editLive(document, options, surroundings)
-        else await editOnce(document, change, options, surroundings)
+        else await editOnce(document, change, reached, options, surroundings)
       })
     })
   return withDeviceOptions(command)
@@ -96,10 +95,10 @@ function checkInside(position: number, text: Y.Text): void {
 async function editOnce(
   document: YDocument,
   change: Change,
+  reached: boolean,
   options: Options,
   { terminal, signal }: Surroundings
 ): Promise<void> {
-  const reached = await refresh(document, signal)
   change(textOf(document))
   const safe = await settle(document, signal, reached ? settleTimeoutMs : 0)
   if (options.json) {
@@ -118,7 +117,6 @@ async function editLive(
 ): Promise<void> {
   const text = textOf(document)
   const json = options.json === true
-  await refresh(document, signal)
   if (!json) {
     terminal.write(text.toString())
     terminal.note(terminal.paint.dim('Type lines to append them; others’ changes show as they come. Ctrl-D ends.'))

@@ -1,10 +1,11 @@
 /** `heddle doc invite`: makes an invite link and, with --wait, stays until somebody has followed it. */
+import type { RoleName } from '@heddle/core'
 import { Command, Option } from 'commander'
 import { parseDuration } from '../duration.js'
-import type { RoleName } from '@heddle/core'
 import {
   type DeviceOptions,
   eventually,
+  refresh,
   settle,
   type Surroundings,
   withDeviceOptions,
@@ -30,11 +31,14 @@ export function inviteCommand(surroundings: Surroundings): Command {
       const expiresInMs = parseDuration(options.expires)
       await withDocument(doc, options, async (document) => {
         const { terminal, signal } = surroundings
+        await refresh(document, signal)
         const known = new Set(document.members().map(({ id }) => id))
         const link = await document.invite({ role: options.role, expiresInMs })
         if (options.json) terminal.json({ document: document.id, link, role: options.role, expiresInMs })
         else terminal.line(link)
         if (!options.wait) {
+          // The servers have to know of it before this device goes.
+          await refresh(document, signal)
           if (!options.json) {
             terminal.note(
               `It is good for one device within ${options.expires}. This device has to be online when it is followed: keep "heddle doc edit", "heddle doc show --follow" or "heddle doc invite --wait" running.`

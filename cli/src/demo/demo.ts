@@ -71,7 +71,7 @@ export async function runDemo(options: DemoOptions): Promise<Report> {
 
 /** The story ends at once when the signal aborts: its pending calls fail when their processes are ended. */
 async function orAborted<T>(story: Promise<T>, signal: AbortSignal): Promise<T> {
-  let onAbort = () => undefined as void
+  let onAbort = (): void => undefined
   const aborted = new Promise<never>((_, reject) => {
     onAbort = () => reject(signal.reason)
     if (signal.aborted) onAbort()

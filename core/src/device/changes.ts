@@ -335,7 +335,8 @@ export class Changes {
     this.#room.removed = true
     const { crdtType } = group.public.document
     turn.put(store.key('document'), DocumentRecord.encode({ crdtType, joinedEpoch, removed: true }))
-    turn.delRange(store.range('group'))
+    turn.del(store.key('pending'))
+    this.#pending = undefined
     for (const key of [...this.#intents.keys()]) this.#finish(turn, key, undefined, 'removed')
     this.#restart()
     turn.after(() => this.#room.emit({ type: 'removed' }))

@@ -225,7 +225,7 @@ export class OpenDocument implements Document {
     await this.#invites.step(turn, this.#following.links)
     await this.#outgoing.step(turn, this.#following.readyLinks.length > 0)
     const { group, removed } = this.#room
-    if (!removed) store.putGroup(turn, group.takeDirtyRecords())
+    store.putGroup(turn, group.takeDirtyRecords())
     for (const [server, position] of positions) this.#positions.set(server, position)
     // What waits is not durable: until it is applied, the servers must be asked for it again after a crash.
     if (this.#incoming.waiting === 0) this.#following.noteProgress(turn, this.#positions)

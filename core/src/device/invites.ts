@@ -14,6 +14,8 @@ import { asHeddleError, type Room, report } from './room.js'
 import type { Turn } from './store.js'
 
 const linkPrefix = 'heddle:'
+/** How long an invite waits for a server to take its mailbox before the link is handed out without. */
+const mailboxWaitMs = 3_000
 const joinLabel = utf8('heddle/1 join\0')
 const mailboxLabel = utf8('heddle/1 mailbox\0')
 
@@ -43,7 +45,9 @@ export class Invites {
   readonly #invites: Map<string, InviteRecord>
   readonly #add: (turn: Turn, intent: AddIntent) => void
   #arrived: { readonly mailbox: Uint8Array; readonly items: readonly Uint8Array[] }[] = []
-  #made: { readonly key: string; readonly durable: () => void }[] = []
+  /** Invites that are not durable yet, and those that are and wait for a mailbox. */
+  #made: Made[] = []
+  #announced: Made[] = []
 
   constructor(room: Room, invites: Map<string, InviteRecord>, add: (turn: Turn, intent: AddIntent) => void) {
     this.#room = room
@@ -67,19 +71,26 @@ export class Invites {
     }
     const key = toHex(mailboxOf(crypto, invite.secret))
     this.#invites.set(key, { invite, usedBy: new Uint8Array(0) })
-    await new Promise<void>((durable) => {
-      this.#made.push({ key, durable })
+    await new Promise<void>((resolve, reject) => {
+      this.#made.push({ key, resolve, reject })
       this.#room.wake()
     })
     return formatInvite(invite)
+  }
+
+  /** Nothing goes on: who waits for a link hears why. */
+  giveUp(error: HeddleError): void {
+    for (const { reject } of [...this.#made.splice(0), ...this.#announced.splice(0)]) reject(error)
   }
 
   /** A server is there: it opens the mailboxes of the invites that are still good. */
   async openMailboxes(link: ServerLink): Promise<void> {
     const { channel } = link
     if (channel === undefined) return
-    for (const { invite, usedBy } of this.#invites.values()) {
-      if (usedBy.length === 0 && !this.#isExpired(invite)) await this.#openMailbox(channel, invite)
+    for (const [key, { invite, usedBy }] of [...this.#invites]) {
+      if (usedBy.length > 0 || this.#isExpired(invite)) continue
+      await this.#openMailbox(channel, invite)
+      this.#handOut(key)
     }
   }
 
@@ -90,26 +101,47 @@ export class Invites {
 
   /** Makes new invites durable and turns join requests into intents. */
   async step(turn: Turn, links: readonly ServerLink[]): Promise<void> {
-    for (const { key, durable } of this.#made.splice(0)) {
-      this.#put(turn, key)
-      turn.after(() => {
-        const opened = links.map((link) => this.openMailboxes(link))
-        // The link is handed out once a server has the mailbox, so that who is quick finds it; offline it comes at once.
-        Promise.all(opened).then(durable, (error: unknown) => {
-          this.#room.context.log('debug', 'mailbox.open.failed', { error: asHeddleError(error, 'opening').message })
-          durable()
-        })
-      })
+    this.#forgetExpired(turn)
+    for (const made of this.#made.splice(0)) {
+      this.#put(turn, made.key)
+      turn.after(() => this.#announce(made, links))
     }
     for (const { mailbox, items } of this.#arrived.splice(0)) {
       for (const item of items) await this.#takeRequest(turn, mailbox, item)
     }
   }
 
-  /** The joiner is in: its mailbox is closed everywhere. */
+  /** The joiner is in: its mailbox is closed everywhere. One that is away drops it when it expires. */
   async close(mailbox: Uint8Array, links: readonly ServerLink[]): Promise<void> {
-    for (const { channel } of links) {
-      await channel?.request({ $case: 'mailboxClose', value: { group: this.#room.groupId, mailbox } })
+    const body = { $case: 'mailboxClose', value: { group: this.#room.groupId, mailbox } } as const
+    await Promise.all(links.map(({ channel }) => channel?.request(body)))
+  }
+
+  /** The link is handed out once a server has the mailbox, so that who is quick finds it, and offline after a moment. */
+  #announce(made: Made, links: readonly ServerLink[]): void {
+    this.#announced.push(made)
+    const timer = this.#room.context.clock.setTimer(mailboxWaitMs, () => this.#handOut(made.key))
+    this.#room.signal.addEventListener('abort', () => timer[Symbol.dispose](), { once: true })
+    for (const link of links) {
+      this.openMailboxes(link).catch((error: unknown) => {
+        const { message } = asHeddleError(error, 'opening a mailbox')
+        this.#room.context.log('debug', 'mailbox.open.failed', { server: link.id, error: message })
+      })
+    }
+  }
+
+  #handOut(key: string): void {
+    const ready = this.#announced.filter((made) => made.key === key)
+    this.#announced = this.#announced.filter((made) => made.key !== key)
+    for (const { resolve } of ready) resolve()
+  }
+
+  /** Who follows an expired invite is refused with or without a record of it. */
+  #forgetExpired(turn: Turn): void {
+    for (const [key, { invite }] of this.#invites) {
+      if (!this.#isExpired(invite)) continue
+      this.#invites.delete(key)
+      turn.del(this.#room.store.key('invite', mailboxOf(this.#room.crypto, invite.secret)))
     }
   }
 
@@ -156,4 +188,11 @@ export class Invites {
       report(this.#room, asHeddleError(known, 'a join request'))
     }
   }
+}
+
+/** Who waits for an invite's link. */
+interface Made {
+  readonly key: string
+  readonly resolve: () => void
+  readonly reject: (error: HeddleError) => void
 }

@@ -26,6 +26,10 @@ import type { LinkPool, LinkUser, ServerLink } from './links.js'
 import { asHeddleError } from './room.js'
 import { DocumentStore, deviceStore, Turn } from './store.js'
 
+/** How often a joiner looks for its invite on servers that do not know it, and for how long before it takes that for final. */
+const askAgainMs = 2_000
+const refusedMsMax = 20_000
+
 export interface JoinContext {
   readonly storage: Storage
   readonly pool: LinkPool
@@ -60,6 +64,8 @@ class Waiting implements LinkUser {
   readonly #request: Uint8Array
   readonly #ref: Uint8Array
   readonly #refusedBy = new Set<string>()
+  readonly #timers = new Map<string, Disposable>()
+  #refusedAtMs: number | undefined
   #settle: { resolve: (welcome: Welcomed) => void; reject: (error: HeddleError) => void } | undefined
 
   constructor(invite: Invite, { message, ref }: OwnKeyPackage, on: JoinContext) {
@@ -86,6 +92,8 @@ class Waiting implements LinkUser {
       })
     } finally {
       signal.removeEventListener('abort', abort)
+      for (const timer of this.#timers.values()) timer[Symbol.dispose]()
+      this.#settle = undefined
       await Promise.all(links.map((link) => link.detach(id)))
     }
   }
@@ -93,11 +101,18 @@ class Waiting implements LinkUser {
   onUp(link: ServerLink): void {
     const { channel } = link
     if (channel === undefined) return
-    this.#ask(link, channel).catch((error: unknown) => {
-      const { code, message } = asHeddleError(error, 'joining')
-      this.#on.context.log('debug', 'join.failed', { server: link.id, code, message })
-      if (code === 'NOT_FOUND') this.#refused(link)
-    })
+    this.#ask(link, channel).then(
+      () => {
+        this.#refusedBy.delete(link.id)
+        this.#refusedAtMs = undefined
+      },
+      (error: unknown) => {
+        const { code, message } = asHeddleError(error, 'joining')
+        this.#on.context.log('debug', 'join.failed', { server: link.id, code, message })
+        if (code === 'NOT_FOUND' || code === 'UNKNOWN_DOCUMENT') this.#refused(link)
+        this.#askAgain(link)
+      }
+    )
   }
 
   onDown(): void {}
@@ -119,11 +134,25 @@ class Waiting implements LinkUser {
     }
   }
 
-  /** Without a mailbox on any server the invite is used up or revoked. */
+  /** A server that does not know the invite may learn of it: its maker may have been offline, or the server behind. */
+  #askAgain(link: ServerLink): void {
+    if (this.#settle === undefined) return
+    this.#timers.get(link.id)?.[Symbol.dispose]()
+    this.#timers.set(
+      link.id,
+      this.#on.context.clock.setTimer(askAgainMs, () => this.onUp(link))
+    )
+  }
+
+  /** Without a mailbox on any server, and for a while, the invite is used up or revoked. */
   #refused(link: ServerLink): void {
     this.#refusedBy.add(link.id)
     if (this.#refusedBy.size < this.#invite.servers.length) return
-    this.#settle?.reject(new HeddleError('INVITE_USED', 'no server knows this invite any more: it was used or revoked'))
+    const nowMs = this.#on.context.clock.now()
+    this.#refusedAtMs ??= nowMs
+    if (nowMs - this.#refusedAtMs < refusedMsMax) return
+    const message = 'no server knows this invite: it was used or revoked, or its maker has not been online since'
+    this.#settle?.reject(new HeddleError('INVITE_USED', message))
   }
 
   /** One server's word is checked like any other's; with a bad one the others are still waited for. */

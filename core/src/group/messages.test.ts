@@ -1,11 +1,11 @@
+import { encode } from 'ts-mls/codec/tlsEncoder.js'
+import { verifyFramedContentSignature } from 'ts-mls/framedContent.js'
 import {
   decodePrivateMessageContent,
   decryptSenderData,
   privateContentAADEncoder,
   toAuthenticatedContent
 } from 'ts-mls/privateMessage.js'
-import { encode } from 'ts-mls/codec/tlsEncoder.js'
-import { verifyFramedContentSignature } from 'ts-mls/framedContent.js'
 import { describe, expect, test } from 'vitest'
 import { utf8 } from '../bytes.js'
 import type { ErrorName } from '../errors.js'
@@ -102,7 +102,12 @@ describe('messages', () => {
 
   test('of this device itself do not open', async () => {
     const w = await pair(53)
-    await expectUnread(w.a, await send(w.a, 'own'), 'UNDECRYPTABLE')
+    const own = await send(w.a, 'own')
+    await expectUnread(w.a, own, 'UNDECRYPTABLE')
+    // Nor when this device has forgotten that it sent them: that must not turn its own ratchet.
+    w.a.restart()
+    await expectUnread(w.a, own, 'UNDECRYPTABLE')
+    expect(w.a.store()).toEqual([])
   })
 
   test('of members who forge another’s signature do not open', async () => {

@@ -1,7 +1,17 @@
 import { describe, expect, test } from 'vitest'
 import { toHex, utf8 } from '../bytes.js'
-import { MemberGroup, type StoredRecord } from './index.js'
-import { addMembers, createWorld, decide, EDITOR, expectAgreement, type Member, type World } from './testing/world.js'
+import { MemberGroup, PublicGroup, type StoredRecord } from './index.js'
+import {
+  addMembers,
+  createWorld,
+  decide,
+  EDITOR,
+  expectAgreement,
+  keyPackageFor,
+  Member,
+  testDeps,
+  type World
+} from './testing/world.js'
 
 const AAD = utf8('header')
 
@@ -139,6 +149,28 @@ describe('the records of a group', () => {
     const state = valuesBefore.get('01')?.value
     await decide(w, w.b)
     expect(w.b.records.get('01')?.value).not.toEqual(state)
+  })
+
+  test('hold a tree that is larger than a message could be', async () => {
+    const deps = testDeps(67)
+    const own = await keyPackageFor(deps)
+    const leafNode = { ...own.keyPackage.leafNode, signature: new Uint8Array(300_000) }
+    const { document, servers } = (await pair(68)).observer
+    const group = await MemberGroup.create(
+      {
+        groupId: new Uint8Array(16),
+        keyPackage: { ...own, keyPackage: { ...own.keyPackage, leafNode } },
+        document,
+        servers: servers.servers,
+        faultBound: 0,
+        defaultRole: EDITOR
+      },
+      deps
+    )
+    const member = new Member(group, deps)
+    member.restart()
+    expect(member.group.public.ctx).toEqual(group.public.ctx)
+    expect(PublicGroup.load(group.public.save(), deps).ctx).toEqual(group.public.ctx)
   })
 
   test('that are damaged or incomplete are told as such', async () => {

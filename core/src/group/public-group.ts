@@ -5,7 +5,7 @@
 import { toHex } from '../bytes.js'
 import { type CipherSuite, type CryptoProvider, suiteOfName } from '../crypto/index.js'
 import { HeddleError } from '../errors.js'
-import type { DocumentExtension, RolesExtension, ServersExtension } from '../wire/index.js'
+import { type DocumentExtension, LIMITS, type RolesExtension, type ServersExtension } from '../wire/index.js'
 import { type GroupExtensions, leafRules, readGroupExtensions } from './extensions.js'
 import {
   commitIn,
@@ -31,6 +31,8 @@ import { Roster, type RosterEntry } from './roster.js'
 
 const GROUP_ID_BYTES = 16
 const SAVED_VERSION = 1
+/** Commits make a tree grow that was within the limit of a message when the last member came. */
+const STORED_TREE_BYTES_MAX = 16 * LIMITS.Create.groupInfo.bytesMax
 
 export interface GroupDeps {
   readonly crypto: CryptoProvider
@@ -124,7 +126,7 @@ export class PublicGroup {
       const reader = new TlsReader(bytes)
       ensureValid(reader.uint8() === SAVED_VERSION, 'Saved by another version')
       const context = decodeContext(reader.vector())
-      const tree = hashTree(decodeTree(reader.vector()), deps.crypto.sha256)
+      const tree = hashTree(decodeTree(reader.vector(), STORED_TREE_BYTES_MAX), deps.crypto.sha256)
       const confirmationTag = reader.vector()
       reader.end()
       ensureValid(toHex(rootHash(tree)) === toHex(context.treeHash), 'The tree hash is wrong')

@@ -116,12 +116,19 @@ export interface SystemContextOptions {
 /** The context of a real process: the system's clock and its cryptographically secure randomness. */
 export function systemContext(options: SystemContextOptions = {}): Context {
   return {
-    signal: options.signal ?? new AbortController().signal,
+    signal: heardByMany(options.signal ?? new AbortController().signal),
     log: options.log ?? (() => undefined),
     clock: systemClock,
     random: systemRandom,
     limits: { ...DEFAULT_LIMITS, ...options.limits }
   }
+}
+
+/** Every connection and document listens for the end: in Node, more than ten listeners would be warned of as a leak. */
+function heardByMany(signal: AbortSignal): AbortSignal {
+  const events = globalThis.process?.getBuiltinModule?.('node:events')
+  events?.setMaxListeners(0, signal)
+  return signal
 }
 
 /** setTimeout takes 31 bits: a longer delay would fire at once. */

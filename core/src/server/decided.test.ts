@@ -38,7 +38,10 @@ describe('deciding a commit', () => {
 
   it('pushes votes and the decided slot to subscribers in both modes', async () => {
     const [a] = hosts
-    const [one, two] = [await admin.add(hosts), await admin.add(hosts)]
+    const one = await admin.add(hosts)
+    const two = await world.device()
+    const second = await admin.commit(hosts, { adds: [{ keyPackage: two.keyPackage.message }] })
+    await two.join(second)
     await one.subscribe(a)
     await two.subscribe(a, SubscribeMode.SUBSCRIBE_MODE_HEADS)
     await admin.subscribe(a)
@@ -50,8 +53,12 @@ describe('deciding a commit', () => {
       const news = await link.until(isNews('decided'))
       expect(news.value.slots).toEqual([decided])
     }
-    // Who proposed had the votes as answers, and told the slot itself.
-    const { news } = await admin.to(a)
+    // Who proposed had the votes as answers, and told the slot itself. The envelope comes after both.
+    const { news, until } = await admin.to(a)
+    await one.follow(second)
+    await one.follow(decided)
+    await one.upload(a, await one.seal())
+    await until(isNews('deliver', ({ envelopes }) => envelopes.length === 1))
     expect(news.filter(({ $case }) => $case === 'vote' || $case === 'decided')).toEqual([])
   })
 
@@ -201,9 +208,13 @@ describe('a removed member', () => {
 
 describe('catching up', () => {
   it('gives slots in pages, over a restart too', async () => {
-    const [a] = hosts
-    const count = 70
-    for (let i = 0; i < count; i++) await admin.commit(hosts)
+    await world[Symbol.asyncDispose]()
+    world = await World.start(1, { limits: { decidedPerPageMax: 4 } })
+    const [a] = world.hosts as readonly ServerHost[] as readonly [ServerHost]
+    admin = await world.device()
+    await admin.create([a])
+    const count = 10
+    for (let i = 0; i < count; i++) await admin.commit([a])
     await a.stop()
     await a.start()
     admin.disconnect()
@@ -217,7 +228,7 @@ describe('catching up', () => {
     expect(found).toEqual(Array.from({ length: count }, (_, i) => BigInt(i)))
     expect((await admin.subscribe(a)).slot).toBe(BigInt(count))
     // The acceptor goes on where it was.
-    await admin.commit(hosts)
+    await admin.commit([a])
   })
 })
 

@@ -95,6 +95,11 @@ export class Document {
     return last
   }
 
+  /** The open epoch as far as may be told; undefined when it lies before those retained. */
+  get durableEpoch(): Epoch | undefined {
+    return this.epoch(this.durable.slot)
+  }
+
   get oldestEpoch(): bigint {
     return this.#epochs[0]?.number ?? 0n
   }

@@ -190,6 +190,8 @@ export class Session {
     let subscription: Subscription | undefined
     return {
       body: () => {
+        // The member may have been removed while the answer waited.
+        if (document.durableEpoch?.memberById(member) === undefined) throw document.notAMember()
         this.#subscriptions.get(key)?.end()
         // Made in the moment the answer is: what it says and what the pump begins with are the same state.
         subscription = new Subscription({ document, channel: this.#channel, mode, member, afterPosition })

@@ -11,7 +11,7 @@ export interface CheckedUpdate {
 /** Decodes every update without touching a document. Throws CRDT_MALFORMED. */
 export function decodeUpdates(updates: readonly Uint8Array[]): CheckedUpdate[] {
   return updates.map((update, i) => {
-    const bytes = update
+    const bytes = update.slice()
     try {
       return { bytes, decoded: Y.decodeUpdate(bytes) }
     } catch (cause) {

@@ -15,7 +15,7 @@ import { authenticateClient } from './handshake/index.js'
 import type { MuxConnection } from './mux/index.js'
 import { isNamed } from './options.js'
 import { AsyncQueue } from './queue.js'
-import { CLOSE, MESSAGE_BYTES_MAX } from './socket/index.js'
+import { CLOSE, closeReason, MESSAGE_BYTES_MAX } from './socket/index.js'
 import { NodeSocket } from './socket/node.js'
 import { Deadline, type Host } from './transport.js'
 
@@ -176,9 +176,7 @@ export class WebSocketListener implements Listener {
     } catch (error) {
       if (deadline.isOver) counters.handshakesTimedOut += 1
       this.#refused(error, remote)
-      const isWrongProof = HeddleError.is(error, 'UNAUTHENTICATED')
-      const code = deadline.isOver ? CLOSE.timeout : isWrongProof ? CLOSE.unauthenticated : CLOSE.malformed
-      socket.close(code, closeReason(error))
+      socket.close(refusalCode(error, deadline), closeReason(error))
       // The goodbye needs a moment; whoever does not answer it is dropped.
       context.clock.setTimer(options.closeTimeoutMs, () => socket.terminate())
     } finally {
@@ -257,8 +255,8 @@ function pathOf(request: IncomingMessage): string {
   return (request.url ?? '/').split('?', 1)[0] ?? '/'
 }
 
-/** At most 123 bytes (RFC 6455 §5.5). */
-function closeReason(error: unknown): string {
-  const message = error instanceof HeddleError ? error.message : 'the handshake failed'
-  return message.replaceAll(/[^ -~]/g, '?').slice(0, 120)
+function refusalCode(error: unknown, deadline: Deadline): number {
+  if (deadline.isOver) return CLOSE.timeout
+  if (deadline.signal.aborted) return CLOSE.goingAway
+  return HeddleError.is(error, 'UNAUTHENTICATED') ? CLOSE.unauthenticated : CLOSE.malformed
 }

@@ -10,7 +10,7 @@ import type { Settings } from './handshake/index.js'
 import { type Authenticated, authenticateToServer } from './handshake/index.js'
 import { MuxConnection } from './mux/index.js'
 import type { ResolvedOptions } from './options.js'
-import { CLOSE, type Socket } from './socket/index.js'
+import { CLOSE, closeReason, type Socket } from './socket/index.js'
 
 /** What Node and browsers do each in their own way. */
 export interface Platform {
@@ -69,7 +69,7 @@ export class DiallingTransport implements Transport {
       return this.host.connection(socket, 'dialling', address, authenticated)
     } catch (error) {
       const failure = this.#dialError(target, address, deadline, error)
-      if (failure.code === 'UNAUTHENTICATED') socket?.close(CLOSE.unauthenticated, 'UNAUTHENTICATED')
+      if (failure.code === 'UNAUTHENTICATED') socket?.close(CLOSE.unauthenticated, closeReason(failure))
       else socket?.terminate()
       throw failure
     }

@@ -3,6 +3,8 @@ import { createServer as createHttpServer } from 'node:http'
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
 import { createVirtualClock } from '@heddle/transport-memory'
 import { afterEach, describe, expect, it } from 'vitest'
+import { WebSocketServer } from 'ws'
+import { sameBytes } from '../src/bytes.js'
 import { connectNode } from '../src/socket/node.js'
 import { addressOf, nextOf, testHost } from './host.js'
 import { identity } from './identities.js'
@@ -75,6 +77,23 @@ describe('dialling', () => {
       code: 'TRANSPORT_UNREACHABLE',
       message: expect.stringContaining('HTTP 200')
     })
+  })
+
+  it.each([
+    ['a hello above 1024 bytes', new Uint8Array(2000), /handshake message of 2000 bytes/],
+    ['a message above 256 KiB', new Uint8Array(300_000), /Max payload size exceeded/],
+    ['zeros', new Uint8Array(142), /another message than ServerHello/],
+    ['text', 'hello', /a text message/]
+  ])('a server that answers the handshake with %s is unreachable', async (_, message, why) => {
+    const server = createHttpServer()
+    const upgrader = new WebSocketServer({ server, handleProtocols: () => 'heddle.1' })
+    upgrader.on('connection', (ws) => ws.on('message', () => ws.send(message)))
+    await using host = await testHost()
+    await expect(host.dial(await listening(server))).rejects.toMatchObject({
+      code: 'TRANSPORT_UNREACHABLE',
+      message: expect.stringMatching(why)
+    })
+    await expect.poll(() => upgrader.clients.size).toBe(0)
   })
 
   it('a server that does not answer is given up after dialTimeoutMs, and its socket is closed', async () => {
@@ -165,12 +184,25 @@ describe('dialling', () => {
 })
 
 describe('what goes over the wire', () => {
-  it('is not compressed, and carries the peer keys of both ends', async () => {
+  it('goes on after the socket was full', async () => {
+    await using host = await testHost({ windowBytes: 64 * 1024 * 1024 })
+    const listener = await host.listen()
+    const connection = await host.dial(addressOf(listener))
+    const stream = await connection.open()
+    const frames = Array.from({ length: 4 }, (_, index) => new Uint8Array(8 * 1024 * 1024).fill(index + 1))
+    const writing = Promise.all(frames.map((frame) => stream.write(frame)))
+    const far = await nextOf((await nextOf(listener.connections)).incoming)
+    for (const frame of frames) expect(sameBytes(await nextOf(far.frames), frame)).toBe(true)
+    await writing
+  })
+
+  it('carries the peer keys of both ends', async () => {
     await using host = await testHost()
     const listener = await host.listen()
     const connection = await host.dial(addressOf(listener))
     expect(connection.peer).toEqual(identity(2).publicKey)
     expect((await nextOf(listener.connections)).peer).toEqual(identity(1).publicKey)
-    await expect(connectNode(addressOf(listener), 'other.1', new AbortController().signal)).rejects.toThrow(/HTTP 400/)
+    const other = connectNode(addressOf(listener), 'other.1', new AbortController().signal)
+    await expect(other).rejects.toThrow(/HTTP 400/)
   })
 })

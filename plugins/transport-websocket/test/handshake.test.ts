@@ -288,6 +288,15 @@ describe('an attacker', () => {
     await expect(real).rejects.toMatchObject({ code: 'UNAUTHENTICATED' })
   })
 
+  it('cannot be a server with such a key either', async () => {
+    const neutral = Uint8Array.of(1, ...new Uint8Array(31))
+    const zeros = Uint8Array.of(...neutral, ...new Uint8Array(32))
+    const { left } = await run({}, undefined, () =>
+      encodeServerHello({ nonce: random(32), key: neutral, settings: SETTINGS, signature: zeros })
+    )
+    expect(left).toMatchObject(refused('UNAUTHENTICATED'))
+  })
+
   it.each([
     ['node:crypto', nodeCrypto],
     ['WebCrypto', webCrypto(crypto.subtle)],

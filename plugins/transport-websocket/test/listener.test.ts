@@ -66,6 +66,25 @@ describe('listen', () => {
   })
 })
 
+describe('the disposal of a listener', () => {
+  it('closes connections nobody has taken, handshakes and idle sockets', async () => {
+    await using host = await testHost()
+    const listener = await host.listen()
+    const address = addressOf(listener)
+    const untaken = await host.dial(address)
+    await expect.poll(() => host.transport.counters.connectionsAccepted).toBe(1)
+    const silent = closeCode(await rawWebSocket(address))
+    const request = await rawTcp(address)
+    const answer = answerOf(request)
+    request.write('GET / HTTP/1.1\r\n')
+    await expect.poll(() => host.transport.counters.connectionsAccepted).toBe(1)
+    await listener[Symbol.asyncDispose]()
+    expect(await untaken.closed).toEqual({ by: 'remote' })
+    expect(await silent).toBe(4001)
+    expect(await answer).toBe('')
+  })
+})
+
 describe('HTTP on the same port', () => {
   const get = (address: string, path: string, method = 'GET') =>
     fetch(`${address.replace('ws:', 'http:')}${path}`, { method })
@@ -209,6 +228,15 @@ describe('a stranger', () => {
     expect(await answer).toMatch(/101 Switching/)
     await host.dial(address)
     expect(host.transport.counters.handshakesRefused).toBe(1)
+  })
+
+  it('that hangs up for the sake of the key says so in the log', async () => {
+    await using host = await testHost()
+    const address = addressOf(await host.listen())
+    const dialling = host.dial(address, undefined, identity(7).publicKey)
+    await expect(dialling).rejects.toMatchObject({ code: 'UNAUTHENTICATED' })
+    await expect.poll(() => host.log).toHaveLength(1)
+    expect(host.log[0]?.[1].message).toMatch(/has another key than the one expected of it/)
   })
 
   it('is refused by a server that does not go by the name it dialled', async () => {

@@ -148,6 +148,27 @@ describe('sending', () => {
     await writing
   })
 
+  it('keeps to the window after large frames, too', async () => {
+    let received = 0
+    const { client, server } = connected((bytes) => {
+      received += bytes.length
+      return bytes
+    })
+    const { near, far } = await streamOf(client, server)
+    for (let i = 0; i < 5; i++) {
+      const writing = near.write(new Uint8Array(300 * KIB))
+      await far.frames[Symbol.asyncIterator]().next()
+      await writing
+    }
+    await settled()
+    received = 0
+    const writes = Promise.allSettled(Array.from({ length: 100 }, () => near.write(new Uint8Array(10 * KIB))))
+    await settled()
+    expect(received).toBeLessThan(66 * KIB)
+    await client[Symbol.asyncDispose]()
+    await writes
+  })
+
   it('completes an aborted write that has begun, from a copy', async () => {
     const { client, server } = connected()
     const { near, far } = await streamOf(client, server)
@@ -416,6 +437,19 @@ describe('the end of a connection', () => {
     expect((await frames.next()).value).toEqual(Uint8Array.of(1))
     expect((await frames.next()).value).toEqual(Uint8Array.of(2))
     await expect(frames.next()).rejects.toMatchObject({ code: 'TRANSPORT_CLOSED' })
+  })
+
+  it('sends what is ready before the goodbye', async () => {
+    const { client, server } = connected()
+    const { near, far } = await streamOf(client, server)
+    await settled()
+    await near.write(Uint8Array.of(1))
+    const finishing = near.finish()
+    await client[Symbol.asyncDispose]()
+    await finishing
+    const frames = far.frames[Symbol.asyncIterator]()
+    expect((await frames.next()).value).toEqual(Uint8Array.of(1))
+    expect((await frames.next()).done).toBe(true)
   })
 
   it('fails writes, finishes and opens that wait', async () => {

@@ -9,13 +9,13 @@ import { decodeGroupContext, type GroupContext, groupContextEncoder } from 'ts-m
 import type { GroupInfo } from 'ts-mls/groupInfo.js'
 import { decodeGroupInfo, groupInfoEncoder } from 'ts-mls/groupInfo.js'
 import { decodeGroupSecrets, type GroupSecrets, groupSecretsEncoder } from 'ts-mls/groupSecrets.js'
-import { decodeMlsMessage, type MLSMessage, mlsMessageEncoder } from 'ts-mls/message.js'
 import type { KeyPackage } from 'ts-mls/keyPackage.js'
+import { decodeMlsMessage, type MLSMessage, mlsMessageEncoder } from 'ts-mls/message.js'
 import type { PublicMessage } from 'ts-mls/publicMessage.js'
 import { decodeRatchetTree, type RatchetTree, ratchetTreeEncoder } from 'ts-mls/ratchetTree.js'
 import type { Welcome } from 'ts-mls/welcome.js'
-import { HeddleError } from '../../errors.js'
 import { equalBytes } from '../../bytes.js'
+import { HeddleError } from '../../errors.js'
 import { ensure } from './errors.js'
 import { GROUP_INFO_BYTES_MAX, KEY_PACKAGE_BYTES_MAX, MESSAGE_BYTES_MAX, TREE_NODES_MAX } from './limits.js'
 
@@ -73,10 +73,13 @@ export function decodeContext(bytes: Uint8Array): GroupContext {
 }
 export const encodeContext: (context: GroupContext) => Uint8Array = encode(groupContextEncoder)
 
-/** The tree extended to a full one (RFC 9420 section 12.4.3.3); its contents are not validated. */
-export function decodeTree(bytes: Uint8Array): RatchetTree {
+/**
+ * The tree extended to a full one (RFC 9420 section 12.4.3.3); its contents are not validated. `bytesMax` is for trees from
+ * own storage, which may have grown beyond what a message carries.
+ */
+export function decodeTree(bytes: Uint8Array, bytesMax: number = GROUP_INFO_BYTES_MAX): RatchetTree {
   // Every node takes a byte at least, so this bounds what is allocated before anything is looked at.
-  ensure(bytes.length <= GROUP_INFO_BYTES_MAX, 'MALFORMED', 'The ratchet tree is too large')
+  ensure(bytes.length <= bytesMax, 'MALFORMED', `The ratchet tree has ${bytes.length} bytes`)
   const tree = decodeExact(bytes, { decoder: decodeRatchetTree, encoder: ratchetTreeEncoder, what: 'ratchet tree' })
   ensure(tree.length <= TREE_NODES_MAX, 'MALFORMED', `The ratchet tree has ${tree.length} nodes`)
   return tree

@@ -11,8 +11,8 @@ import {
   verifyConfirmationTag
 } from 'ts-mls/framedContent.js'
 import { initializeEpoch, initializeKeySchedule, type KeySchedule } from 'ts-mls/keySchedule.js'
-import type { ProposalOrRef } from 'ts-mls/proposalOrRefType.js'
 import type { Proposal } from 'ts-mls/proposal.js'
+import type { ProposalOrRef } from 'ts-mls/proposalOrRefType.js'
 import type { PublicMessage } from 'ts-mls/publicMessage.js'
 import { directPath, leafWidth, toNodeIndex } from 'ts-mls/treemath.js'
 import { emptyBytes } from '../../bytes.js'

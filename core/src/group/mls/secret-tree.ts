@@ -3,11 +3,11 @@
  * needed, zeroed when they are used up, and every change is told as a small record, so that a message costs bytes and not
  * the group. One owner uses it, one call at a time.
  */
-import { emptyBytes } from '../../bytes.js'
+
+import { left, parent, right, root, toNodeIndex } from 'ts-mls/treemath.js'
+import { emptyBytes, utf8 } from '../../bytes.js'
 import type { CipherSuite, CryptoProvider } from '../../crypto/index.js'
 import { HeddleError } from '../../errors.js'
-import { left, parent, right, root, toNodeIndex } from 'ts-mls/treemath.js'
-import { utf8 } from '../../bytes.js'
 import { deriveTreeSecret, expandWithLabel, label, SECRET_BYTES } from './kdf.js'
 import { FORWARD_GENERATIONS_MAX, SKIPPED_KEYS_MAX } from './limits.js'
 

@@ -13,7 +13,7 @@ import type { Proposal } from 'ts-mls/proposal.js'
 import type { PublicMessage } from 'ts-mls/publicMessage.js'
 import { expect } from 'vitest'
 import type { CipherSuite } from '../../crypto/index.js'
-import { HeddleError, type ErrorName } from '../../errors.js'
+import { type ErrorName, HeddleError } from '../../errors.js'
 import type { MemberDeps, OwnKeyPackage } from '../index.js'
 import {
   buildEpoch,

@@ -65,11 +65,12 @@ async function checkServer(handshake: ClientHandshake, client: ClientHello, serv
 }
 
 function whyRefused(serverName: string, end: SocketEnd): HeddleError {
-  const cause = closeError(end)
-  if (cause?.code === 'UNAUTHENTICATED') return cause
+  const said = closeError(end)
+  if (said?.code === 'UNAUTHENTICATED') return said
+  const cause = end.cause instanceof Error ? end.cause : said
   const why = cause?.message ?? 'it closed the connection during the handshake'
   return new HeddleError('TRANSPORT_UNREACHABLE', `${serverName} took no connection: ${why}`, {
-    cause: cause ?? end.cause,
+    cause,
     info: { closeCode: end.code }
   })
 }

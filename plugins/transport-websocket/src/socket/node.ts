@@ -48,7 +48,6 @@ export class NodeSocket implements Socket {
       // `binaryType` is left at "nodebuffer": data is one Buffer.
       if (isBinary && data instanceof Uint8Array) {
         this.#inbox.message(data)
-        if (!this.#inbox.attached) ws.pause()
       } else {
         cause ??= malformed('a text message')
         this.close(CLOSE.malformed, 'a text message is not part of this protocol')
@@ -65,7 +64,6 @@ export class NodeSocket implements Socket {
 
   attach(handlers: SocketHandlers | undefined): void {
     this.#inbox.attach(handlers)
-    if (this.#inbox.attached && this.#ws.isPaused) this.#ws.resume()
   }
 
   send(bytes: Uint8Array<ArrayBuffer>): boolean {
@@ -76,8 +74,6 @@ export class NodeSocket implements Socket {
   }
 
   close(code: number, reason: string): void {
-    // A paused socket would never see the peer's answer.
-    this.#ws.resume()
     this.#ws.close(code, reason)
   }
 

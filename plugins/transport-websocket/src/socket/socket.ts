@@ -35,6 +35,7 @@ export interface SocketEnd {
 export const CLOSE = {
   normal: 1000,
   lost: 1006,
+  goingAway: 4001,
   malformed: 4400,
   unauthenticated: 4401,
   timeout: 4408,
@@ -60,10 +61,6 @@ export class Inbox {
   /** `overflow` is called when more waits than may. */
   constructor(overflow: () => void) {
     this.#overflow = overflow
-  }
-
-  get attached(): boolean {
-    return this.#handlers !== undefined
   }
 
   get ended(): boolean {
@@ -135,6 +132,12 @@ export function receive(socket: Socket, signal: AbortSignal, ended: (end: Socket
   })
 }
 
+/** An error as a goodbye can carry it: at most 123 bytes of text (RFC 6455 §5.5). */
+export function closeReason(error: unknown): string {
+  const message = error instanceof HeddleError ? error.message : 'an internal failure'
+  return message.replaceAll(/[^ -~]/g, '?').slice(0, 120)
+}
+
 /** What a close code of the peer says, as an error; undefined for an ordinary goodbye. */
 export function closeError(end: SocketEnd): HeddleError | undefined {
   const said = end.reason === '' ? `close code ${end.code}` : `"${end.reason}"`
@@ -144,6 +147,8 @@ export function closeError(end: SocketEnd): HeddleError | undefined {
     case 1001:
     case 1005:
       return undefined
+    case CLOSE.goingAway:
+      return new HeddleError('GOING_AWAY', `the peer is shutting down: ${said}`, { info })
     case CLOSE.malformed:
       return new HeddleError('MALFORMED', `the peer found this side's bytes malformed: ${said}`, { info })
     case CLOSE.unauthenticated:
