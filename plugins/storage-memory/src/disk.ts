@@ -41,7 +41,7 @@ export class MemoryDisk {
     }
     for (const range of batch.delRange ?? []) this.#entries.deleteRange(range)
     for (const key of batch.del ?? []) this.#entries.delete(key)
-    for (const { key, value } of batch.put ?? []) this.#entries.set({ key: key.slice(), value })
+    for (const { key, value } of batch.put ?? []) this.#entries.set({ key: key.slice(), value: value.slice() })
   }
 
   /** The first page of a range, copied. */
