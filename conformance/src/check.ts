@@ -68,6 +68,13 @@ export async function expectSoon<T>(promise: Promise<T>, what: string, timeoutMs
 /** Lets everything that is due happen, not only promises. */
 export const nextTurn = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 0))
 
+/** Lets the next event happen, where the runtime can without the millisecond of a timer. */
+export const nextEvent = (): Promise<void> =>
+  new Promise((resolve) => {
+    if (typeof setImmediate === 'function') setImmediate(resolve)
+    else setTimeout(resolve, 0)
+  })
+
 /** A text that is equal for equal structures. */
 export function canonical(value: unknown): string {
   if (value instanceof Uint8Array) return `bytes(${hex(value)})`

@@ -26,14 +26,27 @@ export const commonCalls = {
 }
 export type CommonCalls = typeof commonCalls
 
-/** Answers calls until the benchmark is gone or lets go. A child never outlives it. */
-export function serveCalls(ownCalls: Handlers): void {
+/** Time a child has for closing what it opened once the benchmark has let go of it. */
+export const leaveTimeoutMs = 5_000
+
+/**
+ * Answers calls until the benchmark is gone or lets go; then closes what the child has opened and ends the process,
+ * which never outlives the benchmark. It has to be closed: `process.exit` waits for the threads of LMDB, and one that
+ * has begun a transaction waits for this thread to fill it.
+ */
+export function serveCalls(ownCalls: Handlers, close: () => Promise<void>): void {
   const handlers: Handlers = { ...ownCalls, ...commonCalls }
   const send = (reply: Reply) => {
     // Without a channel nobody is left to read the answer, and 'disconnect' ends this process.
     if (process.connected) process.send?.(reply)
   }
-  process.on('disconnect', () => process.exit(0))
+  process.on('disconnect', () => {
+    setTimeout(() => process.kill(process.pid, 'SIGKILL'), leaveTimeoutMs)
+    close().then(
+      () => process.exit(0),
+      () => process.kill(process.pid, 'SIGKILL')
+    )
+  })
   // Ctrl-C reaches every process of the terminal; the benchmark decides what it means.
   process.on('SIGINT', () => undefined)
   process.on('message', ({ id, name, params }: Request) => {

@@ -1,9 +1,7 @@
 /** A child process as the benchmark holds it: calls with answers, and its end. The child's end is in `calls.ts`. */
 import { type ChildProcess, fork } from 'node:child_process'
-import type { CommonCalls, Handlers, Reply, Request } from './calls.js'
+import { type CommonCalls, type Handlers, leaveTimeoutMs, type Reply, type Request } from './calls.js'
 
-/** Time a child has for leaving in order, which it needs to write a CPU profile. */
-const leaveTimeoutMs = 5_000
 const stderrCharactersMax = 4_000
 
 export interface ChildOptions {
@@ -73,7 +71,7 @@ export class Child<H extends Handlers> {
   async end(): Promise<void> {
     if (this.#hasExited) return
     if (this.#process.connected) this.#process.disconnect()
-    const timer = setTimeout(() => this.killNow(), leaveTimeoutMs)
+    const timer = setTimeout(() => this.killNow(), 2 * leaveTimeoutMs)
     await this.#exited
     clearTimeout(timer)
   }

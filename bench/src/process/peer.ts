@@ -217,7 +217,7 @@ export interface Loaded {
 type Nothing = Readonly<Record<never, never>>
 export type PeerCalls = typeof calls
 
-serveCalls(calls)
+serveCalls(calls, async () => device?.[Symbol.asyncDispose]())
 
 function edit(opened: YDocument): YDocument {
   document = opened

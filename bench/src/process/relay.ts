@@ -25,4 +25,4 @@ const calls = {
 
 export type RelayCalls = typeof calls
 
-serveCalls(calls)
+serveCalls(calls, async () => undefined)

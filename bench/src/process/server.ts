@@ -16,4 +16,4 @@ const calls = {
 
 export type ServerCalls = typeof calls
 
-serveCalls(calls)
+serveCalls(calls, async () => serving?.[Symbol.asyncDispose]())

@@ -12,18 +12,24 @@ export interface Exit {
   readonly signal: NodeJS.Signals | null
 }
 
+interface Waiting {
+  readonly name: string
+  resolve(value: unknown): void
+  reject(error: unknown): void
+}
+
 export class Child<H extends Handlers> {
   readonly name: string
   /** Resolves when the process has ended. Never rejects. */
   readonly exited: Promise<Exit>
   readonly #process: ChildProcess
-  readonly #waiting = new Map<number, { resolve: (value: unknown) => void; reject: (error: unknown) => void }>()
+  readonly #waiting = new Map<number, Waiting>()
   #nextId = 1
   #exit: Exit | undefined
   #expectedEnd = false
-  #call = 'starting'
   #progress = ''
   #stderr = ''
+  #typed = 0
   #typedWaits: { readonly count: number; readonly resolve: () => void }[] = []
 
   /** `entry` is the URL of the child's main file. It runs with `process.execPath`. */
@@ -43,7 +49,8 @@ export class Child<H extends Handlers> {
       const ended = (exit: Exit, why: string) => {
         if (this.#exit !== undefined) return
         this.#exit = exit
-        for (const { reject } of this.#waiting.values()) reject(this.#deathError(why))
+        for (const { name, reject } of this.#waiting.values())
+          reject(this.#deathError(`${why} while it was asked to ${name}`))
         this.#waiting.clear()
         this.#releaseTypedWaits(Number.POSITIVE_INFINITY)
         resolve(exit)
@@ -73,20 +80,19 @@ export class Child<H extends Handlers> {
   async call<N extends keyof H & string>(name: N, params: Parameters<H[N]>[0]): Promise<Awaited<ReturnType<H[N]>>> {
     if (this.#exit !== undefined) throw this.#deathError('has ended')
     const request: Request = { id: this.#nextId++, name, params }
-    this.#call = name
     return await new Promise((resolve, reject) => {
-      this.#waiting.set(request.id, { resolve: resolve as (value: unknown) => void, reject })
+      this.#waiting.set(request.id, { name, resolve: resolve as (value: unknown) => void, reject })
       this.#process.send(request, (error) => {
         if (error === null) return
         this.#waiting.delete(request.id)
-        reject(this.#deathError(`cannot be reached: ${error.message}`))
+        reject(this.#deathError(`cannot be asked to ${name}: ${error.message}`))
       })
     })
   }
 
-  /** Resolves when the child has reported so many typed steps of its present part, or has ended. */
+  /** Resolves when the child has reported so many steps typed since it started, or has ended. */
   async typed(count: number): Promise<void> {
-    if (this.#exit !== undefined) return
+    if (this.#exit !== undefined || this.#typed >= count) return
     await new Promise<void>((resolve) => this.#typedWaits.push({ count, resolve }))
   }
 
@@ -106,7 +112,8 @@ export class Child<H extends Handlers> {
   /** One line for a person: what it is doing and what it said last. */
   state(): string {
     const life = this.#exit === undefined ? 'running' : `ended (${this.#exit.signal ?? this.#exit.code})`
-    const calls = this.#waiting.size > 0 ? `, busy with ${this.#call}` : ', idle'
+    const names = [...this.#waiting.values()].map(({ name }) => name)
+    const calls = names.length > 0 ? `, busy with ${names.join(' and ')}` : ', idle'
     const said = this.#progress === '' ? '' : `: ${this.#progress}`
     return `${this.name} (pid ${this.pid ?? 'none'}) ${life}${this.#exit === undefined ? calls : ''}${said}${this.#lastWords()}`
   }
@@ -124,16 +131,14 @@ export class Child<H extends Handlers> {
   }
 
   #releaseTypedWaits(typed: number): void {
+    this.#typed = typed
     const due = this.#typedWaits.filter(({ count }) => count <= typed)
     this.#typedWaits = this.#typedWaits.filter(({ count }) => count > typed)
     for (const { resolve } of due) resolve()
   }
 
   #deathError(why: string): HeddleError {
-    return new HeddleError(
-      'INTERNAL',
-      `the process ${this.name} ${why} while it was asked to ${this.#call}${this.#lastWords()}`
-    )
+    return new HeddleError('INTERNAL', `the process ${this.name} ${why}${this.#lastWords()}`)
   }
 
   #lastWords(): string {

@@ -2,10 +2,12 @@
  * Runs the demo: assembles processes and folders, plays the story under a watchdog, judges the outcome, and cleans up
  * whatever happened. Called by `commands/demo.ts`.
  */
+import { writeFile } from 'node:fs/promises'
 import { HeddleError } from '@heddle/core'
 import { Cast } from './cast.js'
 import type { Report } from './report.js'
 import { play } from './story.js'
+import { formatTrace, readTrace, type Trace } from './trace.js'
 import { judge } from './verdict.js'
 
 export interface DemoOptions {
@@ -28,6 +30,8 @@ const stepsInTime = 40_000
 
 /** Throws what failed; what the run found out is in the report, its failed checks too. */
 export async function runDemo(options: DemoOptions): Promise<Report> {
+  const { seed, characters } = options
+  const trace = options.trace === undefined ? undefined : await readTrace(options.trace)
   const stop = new AbortController()
   const signal = AbortSignal.any([options.signal, stop.signal])
   const cast = await Cast.assemble(options.keep, (error) => stop.abort(error))
@@ -41,12 +45,13 @@ export async function runDemo(options: DemoOptions): Promise<Report> {
     }, afterMs)
   }
   let watchdog = bark(watchdogMs)
-  const { seed, trace, characters } = options
   try {
+    const history = trace === undefined ? undefined : cast.path('history.json')
+    if (trace !== undefined && history !== undefined) await writeFile(history, formatTrace(trace))
     const evidence = await orAborted(
       play(cast, {
         seed,
-        trace,
+        history,
         charactersMax: characters === undefined ? Number.POSITIVE_INFINITY : Math.ceil(characters / 2),
         say: (line) => options.say(`[${((performance.now() - startMs) / 1000).toFixed(1).padStart(4)} s] ${line}`),
         onPlanned: (steps) => {
@@ -59,7 +64,9 @@ export async function runDemo(options: DemoOptions): Promise<Report> {
     await cast.endAll()
     const report = await judge(evidence, cast, { reduced: characters !== undefined, trace: trace !== undefined })
     await cast[Symbol.asyncDispose]()
-    return options.keep ? { ...report, facts: [...report.facts, ['folder', cast.folder]] } : report
+    const facts = [...report.facts, ...traceFacts(trace)]
+    if (options.keep) facts.push(['folder', cast.folder])
+    return { ...report, facts }
   } catch (cause) {
     // What failed first is what matters; what then cannot be cleaned up is said beside it.
     await cast[Symbol.asyncDispose]().catch((error: unknown) => options.say(`cleaning up: ${String(error)}`))
@@ -67,6 +74,14 @@ export async function runDemo(options: DemoOptions): Promise<Report> {
   } finally {
     clearTimeout(watchdog)
   }
+}
+
+function traceFacts(trace: Trace | undefined): Report['facts'] {
+  if (trace === undefined) return []
+  const { authors, edits, mergedAsRecorded } = trace
+  const recorded = mergedAsRecorded ? 'as its authors recorded it' : 'merged by Yjs, not as its authors’ program did'
+  const how = authors === 1 ? 'replayed by A' : `of ${authors} authors, put in one line and replayed by A`
+  return [['history', `${edits.length.toLocaleString('en-US')} edits ${how}; its end is ${recorded}`]]
 }
 
 /** The story ends at once when the signal aborts: its pending calls fail when their processes are ended. */

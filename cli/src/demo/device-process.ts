@@ -18,6 +18,7 @@ import { yjs } from '@heddle/crdt-yjs'
 import { lmdbStorage } from '@heddle/storage-lmdb'
 import { websocket } from '@heddle/transport-websocket'
 import * as Y from 'yjs'
+import type { Edit } from './edit.js'
 import type { ArrivalMark, Content, Marks } from './evidence.js'
 import { GatedTransport } from './gate.js'
 import { logToParent, reportProgress, serveCalls } from './ipc.js'
@@ -25,16 +26,16 @@ import { Desk, layOut, textName, type Writer } from './layout.js'
 import { contentOf, Ledger, preciseNow } from './ledger.js'
 import { interleave, type Step, type Typed, typeFast, typePaced } from './plan.js'
 import { notAMember, sniff } from './sniff.js'
-import { readTrace } from './trace.js'
+import { readTrace, type Trace } from './trace.js'
 import { tinker, typeText } from './typist.js'
 
 /** What a writer types: a text with a seed, or a recorded history; and what goes into the shared passage. */
 export interface PlanSource {
   readonly writer: Writer
   readonly seed: number
-  /** File of the text that is typed, or of the history that is replayed. */
-  readonly text: string | undefined
-  readonly trace: string | undefined
+  /** File of the text that is typed, and of the sequential history that is replayed instead, if any. */
+  readonly text: string
+  readonly history: string | undefined
   readonly sharedEdits: number
   /** Only so much of the text, cut between words. */
   readonly charactersMax: number
@@ -44,8 +45,6 @@ export interface PlanSummary {
   readonly steps: number
   /** What the writer's section is in the end. */
   readonly outcome: string
-  /** For a concurrent history: see `Trace.mergedAsRecorded`. */
-  readonly mergedAsRecorded: boolean
 }
 
 export interface TypedPart extends Typed {
@@ -97,6 +96,7 @@ const stop = new AbortController()
 const nothingSeen: SeenOnWire = { subscribes: 0, subscribed: 0, delivers: 0, refusals: 0 }
 const wire = { ...nothingSeen }
 const problems: string[] = []
+let stepsTyped = 0
 let session: Session | undefined
 
 const calls = {
@@ -147,29 +147,22 @@ const calls = {
   },
 
   /** Decides what will be typed. */
-  async plan({ writer, seed, text, trace, sharedEdits, charactersMax }: PlanSource): Promise<PlanSummary> {
+  async plan({ writer, seed, text, history, sharedEdits, charactersMax }: PlanSource): Promise<PlanSummary> {
     const opened = current()
-    const content = text === undefined ? '' : beginningOf((await readFile(text, 'utf8')).trimEnd(), charactersMax)
-    const history = trace === undefined ? undefined : await readTrace(trace)
-    const start = history?.startContent ?? ''
-    const pasted = start === '' ? [] : [{ at: 0, remove: 0, insert: start, pauseMs: 0 }]
-    const own = history === undefined ? typeText(content, seed) : [...pasted, ...history.edits]
+    const content = beginningOf((await readFile(text, 'utf8')).trimEnd(), charactersMax)
+    const trace = history === undefined ? undefined : await readTrace(history)
+    const own = trace === undefined ? typeText(content, seed) : replayOf(trace)
     opened.steps = interleave(own, tinker(content, seed + 1000, sharedEdits))
     opened.desk = new Desk(document().native, writer)
-    return {
-      steps: opened.steps.length,
-      outcome: history?.endContent ?? content,
-      mergedAsRecorded: history?.mergedAsRecorded ?? true
-    }
+    return { steps: opened.steps.length, outcome: trace?.endContent ?? content }
   },
 
   /** Makes the steps from `from` to `to` of the plan, at a pace or as fast as the device takes them in. */
   async type({ from, to, perSecond }: { from: number; to: number; perSecond?: number }): Promise<TypedPart> {
     const { steps, desk } = current()
     if (desk === undefined) throw new HeddleError('INTERNAL', 'there is no plan to type')
-    let made = 0
     const make = (step: Step): boolean => {
-      if (++made % 100 === 0) reportProgress(`typed ${made} of ${to - from}, ${stateText()}`, made)
+      if (++stepsTyped % 100 === 0) reportProgress(`typed ${stepsTyped}, up to ${to}, ${stateText()}`, stepsTyped)
       if (step.kind === 'shared') return desk.editShared(step.edit)
       desk.edit(step.edit)
       return true
@@ -181,7 +174,7 @@ const calls = {
       perSecond === undefined
         ? await typeFast(part, make, strideEdits, stored, stop.signal)
         : await typePaced(part, make, perSecond, stop.signal)
-    reportProgress(`typed all ${made}, ${stateText()}`, made)
+    reportProgress(`typed all up to ${to}, ${stateText()}`, stepsTyped)
     return { ...typed, startedMs, endedMs: preciseNow() }
   },
 
@@ -327,6 +320,11 @@ function connectedServers(open: Document): number {
 }
 
 const clocksOf = ({ native }: Document<Y.Doc>): Map<number, number> => Y.decodeStateVector(Y.encodeStateVector(native))
+
+/** The start of a history is pasted, then its edits are made. */
+function replayOf({ startContent, edits }: Trace): readonly Edit[] {
+  return startContent === '' ? edits : [{ at: 0, remove: 0, insert: startContent, pauseMs: 0 }, ...edits]
+}
 
 function beginningOf(text: string, charactersMax: number): string {
   if (text.length <= charactersMax) return text

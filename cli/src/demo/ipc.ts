@@ -63,8 +63,8 @@ export function serveCalls(handlers: Handlers): void {
 }
 
 /**
- * Tells the orchestrator what this process is doing, which is shown when the demo fails; `typed`: how many steps of the
- * present part are made.
+ * Tells the orchestrator what this process is doing, which is shown when the demo fails; `typed`: how many steps
+ * it has typed since it started.
  */
 export function reportProgress(text: string, typed?: number): void {
   const reply: Reply = { type: 'progress', text, typed }

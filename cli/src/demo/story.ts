@@ -13,8 +13,8 @@ import { textsFolder } from './texts.js'
 
 export interface StoryOptions {
   readonly seed: number
-  /** Editing history that A replays instead of typing. */
-  readonly trace: string | undefined
+  /** File of a sequential editing history that A replays instead of typing. */
+  readonly history: string | undefined
   /** Characters of each chapter that are typed. */
   readonly charactersMax: number
   /** A line of progress. */
@@ -88,7 +88,7 @@ export async function play(cast: Cast, options: StoryOptions): Promise<Evidence>
       await meet(A, B)
       return { parts, arrivedMs: preciseNow() }
     }),
-    killAndRestart(cast, { nodes, ports, A, steps: cuts.A.fast - cuts.A.paced }, say)
+    killAndRestart(cast, { nodes, ports, A, cuts: cuts.A }, say)
   ])
   await Promise.all([A, B, C].map((device) => device.call('awaitServers', { count: servers })))
   say('the restarted server is in step, every device is connected to it again')
@@ -171,20 +171,21 @@ async function gather({ A, B, C }: Devices, tickets: readonly string[], say: Sto
 /** Kills the second server while A types, lets A renew its keys without it, and starts it again where it was. */
 async function killAndRestart(
   cast: Cast,
-  run: { nodes: readonly ServerChild[]; ports: readonly number[]; A: DeviceChild; steps: number },
+  run: { nodes: readonly ServerChild[]; ports: readonly number[]; A: DeviceChild; cuts: Cuts },
   say: StoryOptions['say']
 ) {
   const index = 1
   const [victim, port] = [run.nodes[index], run.ports[index]]
   if (victim === undefined || port === undefined) throw new HeddleError('INTERNAL', 'there is no server to kill')
-  await run.A.typed(Math.floor(run.steps / 4))
+  const { paced, fast } = run.cuts
+  await run.A.typed(paced + Math.floor((fast - paced) / 4))
   await victim.end('SIGKILL')
   say('server 2 is killed (SIGKILL); typing goes on')
   const startMs = performance.now()
   await run.A.call('rotate', {})
   const rotationMs = performance.now() - startMs
   say(`A has renewed its keys, decided by the other two servers in ${rotationMs.toFixed(0)} ms`)
-  await run.A.typed(Math.floor(run.steps / 2))
+  await run.A.typed(paced + Math.floor((fast - paced) / 2))
   const server = cast.server('server 2, restarted')
   await server.call('start', { path: cast.path('server2'), port })
   say(`server 2 runs again, on the same folder and port`)
@@ -259,8 +260,8 @@ async function removeReader(
   say('A and B have written on; C asks each server with its folder from before the removal')
 
   const attempts: RemovedReader['attempts'][number][] = []
+  const thief = cast.device('device C, copied')
   for (const [index, ticket] of run.tickets.entries()) {
-    const thief = cast.device(`device C, copy ${index + 1}`)
     const address = ticket.slice(0, ticket.lastIndexOf('#'))
     await thief.call('open', { path: copies[index] ?? '', onlyServers: [address] })
     await thief.call('reopen', { document })
@@ -268,8 +269,8 @@ async function removeReader(
     const { text } = await thief.call('testify', {})
     attempts.push({ server: `server ${index + 1}`, seen: await thief.call('seenOnWire', {}), text })
     await thief.call('close', {})
-    await thief.end('SIGTERM')
   }
+  await thief.end('SIGTERM')
   const textAfter = (await C.call('testify', {})).text
   const deliversAfter = (await C.call('seenOnWire', {})).delivers - deliversBefore
   say('every server has refused C')
@@ -306,13 +307,13 @@ function cutsOf(steps: number): Cuts {
   return { paced, fast: Math.max(paced, steps - Math.min(offlineSteps, Math.floor(steps / 3))), end: steps }
 }
 
-function planSource(writer: Writer, { seed, trace, charactersMax }: StoryOptions): PlanSource {
+function planSource(writer: Writer, { seed, history, charactersMax }: StoryOptions): PlanSource {
   const file = writer === 'A' ? 'alice-1-down-the-rabbit-hole.txt' : 'alice-2-the-pool-of-tears.txt'
   return {
     writer,
     seed: writer === 'A' ? seed : seed + 1,
     text: fileURLToPath(new URL(file, textsFolder())),
-    trace: writer === 'A' ? trace : undefined,
+    history: writer === 'A' ? history : undefined,
     sharedEdits,
     charactersMax
   }

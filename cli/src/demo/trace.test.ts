@@ -4,7 +4,7 @@ import { gzipSync } from 'node:zlib'
 import { HeddleError } from '@heddle/core'
 import { describe, expect, it } from 'vitest'
 import { applyEdits } from './edit.js'
-import { parseTrace, readTrace } from './trace.js'
+import { formatTrace, parseTrace, readTrace } from './trace.js'
 
 const bytes = (value: unknown) => new TextEncoder().encode(JSON.stringify(value))
 
@@ -37,6 +37,23 @@ describe('parseTrace', () => {
     const trace = parseTrace(bytes(history), 'h')
     expect(trace).toMatchObject({ endContent: '>hello world<', authors: 2, mergedAsRecorded: true })
     expect(applyEdits('', trace.edits)).toBe('>hello world<')
+  })
+
+  it('is the same after it was written down in one line', () => {
+    const history = {
+      startContent: 'ab',
+      endContent: 'xb!',
+      txns: [
+        {
+          patches: [
+            [0, 1, 'x'],
+            [2, 0, '!']
+          ]
+        }
+      ]
+    }
+    const trace = parseTrace(bytes(history), 'h')
+    expect(parseTrace(new TextEncoder().encode(formatTrace(trace)), 'h')).toEqual(trace)
   })
 
   it('says when merging gives another content than was recorded', () => {

@@ -78,6 +78,12 @@ export function parseTrace(file: Uint8Array, name: string): Trace {
   }
 }
 
+/** The trace as a sequential history in the same format, for somebody else to read. */
+export function formatTrace({ startContent, endContent, edits }: Trace): string {
+  const txns = edits.map(({ at, remove, insert }) => ({ patches: [[at, remove, insert]] }))
+  return JSON.stringify({ startContent, endContent, txns })
+}
+
 interface Transaction {
   readonly patches: readonly Edit[]
   readonly parents: readonly number[] | undefined

@@ -19,7 +19,7 @@ export interface VerdictOptions {
   readonly trace: boolean
 }
 
-export async function judge(evidence: Evidence, cast: Cast, options: VerdictOptions): Promise<Report> {
+export async function judge(evidence: Evidence, cast: Pick<Cast, 'path'>, options: VerdictOptions): Promise<Report> {
   const { final, beforePowerCut, removed } = evidence
   const made = [final.A.marks, beforePowerCut.marks, final.B.marks]
   const lost = countLost(made, final.A.content) + countLost(made, final.B.content)
@@ -149,7 +149,7 @@ function removalChecks({ removed, markers }: Evidence): readonly Check[] {
 }
 
 /** The servers must hold no plaintext; the devices do, which shows that the search finds it. */
-async function searchFolders({ plans, markers }: Evidence, cast: Cast): Promise<readonly Check[]> {
+async function searchFolders({ plans, markers }: Evidence, cast: Pick<Cast, 'path'>): Promise<readonly Check[]> {
   const passages = [...passagesOf(plans.A.outcome, 60), ...passagesOf(plans.B.outcome, 60), markers.A, markers.B]
   const onServers: string[] = []
   for (let server = 1; server <= serverCount; server++) {

@@ -1,5 +1,5 @@
 /** Closing, opening again, and several users of one store: what the manifest promises and what it denies. */
-import { ascii, type Check, expectCode, expectEqual, expectSoon, expectTrue } from '../check.js'
+import { ascii, type Check, expectCode, expectEqual, expectSoon, expectTrue, nextEvent } from '../check.js'
 import {
   everything,
   numberKey,
@@ -113,7 +113,18 @@ function processChecks(factory: StorageFactory, multiProcess: boolean): Check[] 
       try {
         for (let i = 0; i < 20; i++) {
           const [writer, reader] = i % 2 === 0 ? [store, other] : [other, store]
-          await writer.commit({ put: [put('n', numberKey(i))] })
+          let isDone = false
+          const commit = writer.commit({ put: [put('n', numberKey(i))] })
+          const done = Promise.allSettled([commit]).then(() => {
+            isDone = true
+          })
+          // What was read just before must not stand in the way of what is new.
+          while (!isDone) {
+            await reader.get(ascii('n'))
+            await nextEvent()
+          }
+          await done
+          await commit
           expectEqual(await reader.get(ascii('n')), numberKey(i), 'what the other one has committed')
         }
         const claims = [store, other].map((user, i) =>

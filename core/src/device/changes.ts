@@ -5,7 +5,7 @@
  */
 import { equalBytes, toHex } from '../bytes.js'
 import { HeddleError } from '../errors.js'
-import { type CommitPlan, memberIdOf, readKeyPackage } from '../group/index.js'
+import { type CommitPlan, memberIdOf, readKeyPackage, type RosterEntry } from '../group/index.js'
 import { inspectDecided, quorum, signedInput, valueHash } from '../paxos/index.js'
 import {
   type AddIntent,
@@ -26,12 +26,14 @@ import type { Turn } from './store.js'
 /** Decided slots kept to teach servers that were away. */
 const decidedKept = 4_096n
 const intentsPerCommit = 16
+/** Slots kept of what one server told, while the ones before are applied. */
+const toldMax = 512
 
 export type Intent = NonNullable<IntentRecord['change']>
 
 export interface ChangesHooks extends Pick<SlotHooks, 'links' | 'behind'> {
-  /** The group is at a new epoch. `own`: this device's commit began it. */
-  advanced(turn: Turn, own: boolean, added: boolean): void
+  /** The group is at a new epoch. `owesState`: somebody came who is owed the state by this device. */
+  advanced(turn: Turn, owesState: boolean): void
   /** A joiner's mailbox is of no use any more. */
   admitted(mailbox: Uint8Array): void
   /** A server claims a slot this device cannot reach by what it was sent. */
@@ -52,7 +54,10 @@ export class Changes {
   #run: SlotRun
   #nextIntent: bigint
   #requested: { readonly intent: Intent; readonly waiter: Waiter }[] = []
-  #decided: DecidedSlot[] = []
+  /** Slots told of and not applied, from the present one on, by who told them. */
+  readonly #told = new Map<string, DecidedSlot[]>()
+  /** A slot that was told of waits until messages of old epochs have come. */
+  holdsBack = false
   #needsValue = false
   #wasRefused = false
   #stuckAt: bigint | undefined
@@ -102,8 +107,11 @@ export class Changes {
   }
 
   /** Decided slots from anywhere; those that follow the present epoch are applied in the next turn. */
-  learn(slots: readonly DecidedSlot[]): void {
-    this.#decided.push(...slots)
+  learn(slots: readonly DecidedSlot[], teller: string): void {
+    const told = this.#told.get(teller) ?? []
+    this.#told.set(teller, told)
+    // What is beyond the bound is asked for again when these are applied.
+    told.push(...slots.slice(0, toldMax - told.length))
     this.#room.wake()
   }
 
@@ -113,18 +121,16 @@ export class Changes {
 
   /** Proposes when there is something to propose and a quorum to do it with. */
   kick(): void {
-    if (this.#disposed || this.#room.removed) return
+    if (this.#disposed || this.#room.removed || this.holdsBack) return
     if (this.#intents.size > 0 && !this.#run.proposing && this.#quorumConnected) {
       this.#run.start('own')
     }
   }
 
-  async step(turn: Turn): Promise<void> {
+  /** `epochMax`: what lies beyond is entered later, since messages of old epochs are still to come. */
+  async step(turn: Turn, epochMax: bigint): Promise<void> {
     for (const { intent, waiter } of this.#requested.splice(0)) this.#waiters.set(this.add(turn, intent), waiter)
-    const decided = this.#decided.splice(0).sort((a, b) => Number(a.slot - b.slot))
-    for (const slot of decided) {
-      if (slot.slot === this.#room.group.epoch && !this.#room.removed) await this.#apply(turn, slot)
-    }
+    await this.#applyTold(turn, epochMax)
     if (this.#wasRefused) this.#dropRefused(turn)
     if (this.#needsValue) await this.#build(turn)
   }
@@ -136,6 +142,27 @@ export class Changes {
     for (const { reject } of this.#waiters.values()) reject(reason)
     for (const { waiter } of this.#requested.splice(0)) waiter.reject(reason)
     this.#waiters.clear()
+  }
+
+  async #applyTold(turn: Turn, epochMax: bigint): Promise<void> {
+    const room = this.#room
+    for (let epoch = -1n; epoch !== room.group.epoch && !room.removed; ) {
+      epoch = room.group.epoch
+      this.holdsBack = false
+      for (const told of this.#told.values()) {
+        const slot = told.find((one) => one.slot === epoch)
+        if (slot === undefined || room.group.epoch !== epoch || room.removed) continue
+        if (epoch < epochMax) await this.#apply(turn, slot)
+        else this.holdsBack = true
+      }
+    }
+    for (const [teller, told] of this.#told) {
+      // What was not applied although its turn had come is wrong, or cannot be applied.
+      const first = this.holdsBack ? room.group.epoch : room.group.epoch + 1n
+      const rest = told.filter(({ slot }) => slot >= first)
+      if (rest.length === 0 || room.removed) this.#told.delete(teller)
+      else this.#told.set(teller, rest)
+    }
   }
 
   get #quorumConnected(): boolean {
@@ -153,10 +180,10 @@ export class Changes {
       },
       decided: (decided) => {
         this.#tell(decided)
-        this.learn([decided])
+        this.learn([decided], 'this device')
       },
       learned: (slots, link) => {
-        this.learn(slots)
+        this.learn(slots, link.id)
         if (slots.every(({ slot }) => slot !== run.config.slot)) this.#hooks.catchUp(link)
       },
       refused: () => {
@@ -289,6 +316,7 @@ export class Changes {
       report(this.#room, new HeddleError('BAD_SIGNATURE', `a certificate for slot ${decided.slot} is bad: ${reason}`))
       return
     }
+    const before = group.public.roster
     const own = this.#pending !== undefined && equalBytes(valueHash(this.#pending.value), inspected.item.valueHash)
     try {
       if (own && this.#pending !== undefined) this.#room.group = await group.adopt(this.#pending.next)
@@ -309,10 +337,24 @@ export class Changes {
     }
     turn.put(store.key('decided', decided.slot), DecidedSlot.encode(decided))
     if (decided.slot >= decidedKept) turn.del(store.key('decided', decided.slot - decidedKept))
-    this.#advanced(turn, own)
+    this.#advanced(turn, own, !own && this.#inheritsDuty(before))
   }
 
-  #advanced(turn: Turn, own: boolean): void {
+  /**
+   * Whether a member lost the admin's role in the commit just applied. It may have owed the state to somebody it had
+   * added, which only an admin can give: every other admin stands in for it if anybody came in the retained epochs.
+   */
+  #inheritsDuty(before: readonly RosterEntry[]): boolean {
+    const { group } = this.#room
+    const isAdmin = (memberId: Uint8Array) => group.public.member(memberId)?.role === Role.ROLE_ADMIN
+    if (group.me.role !== Role.ROLE_ADMIN) return false
+    if (!before.some(({ role, memberId }) => role === Role.ROLE_ADMIN && !isAdmin(memberId))) return false
+    const { retainedEpochs } = group.public.document.policy
+    const oldest = group.publicAt(group.epoch - BigInt(retainedEpochs)) ?? group.publicAt(this.#room.joinedEpoch)
+    return group.public.roster.some(({ memberId }) => oldest?.member(memberId) === undefined)
+  }
+
+  #advanced(turn: Turn, own: boolean, inheritsDuty: boolean): void {
     const { group, store } = this.#room
     const pending = this.#pending
     const carriedOut = own ? (pending?.intents ?? []) : []
@@ -322,7 +364,7 @@ export class Changes {
     this.#pending = undefined
     this.#intentsMax = intentsPerCommit
     this.#restart()
-    this.#hooks.advanced(turn, own, added)
+    this.#hooks.advanced(turn, added || inheritsDuty)
     const { epoch } = group
     turn.after(() => {
       this.#room.emit({ type: 'epoch', epoch })

@@ -18,6 +18,7 @@ import { asHeddleError, type Room, slotConfig } from './room.js'
 import { Turn } from './store.js'
 
 const inviteMsDefault = 24 * 60 * 60 * 1000
+const unlimitedEpoch = 2n ** 64n
 
 const roleNames: Readonly<Record<number, RoleName>> = {
   [Role.ROLE_ADMIN]: 'admin',
@@ -45,11 +46,14 @@ export class OpenDocument implements Document {
   #awake = false
   #turns: Promise<void> = Promise.resolve()
   #failure: HeddleError | undefined
+  /** Epoch in which all messages sent so far had been read. */
+  #epochCaughtUp: bigint
   /** How far the logs of the servers have been seen. */
   readonly #positions = new Map<string, bigint>()
 
   private constructor(start: RoomStart, stored: Stored, onDisposed: () => void) {
     this.#onDisposed = onDisposed
+    this.#epochCaughtUp = start.group.epoch
     const room: Room = {
       ...start,
       signal: this.#abort.signal,
@@ -65,10 +69,13 @@ export class OpenDocument implements Document {
     this.#outgoing = new Outgoing(room, this.#incoming, { ...stored, receipted }, () => this.#following.upload())
     this.#following = new Following(room, this.#incoming, () => this.#outgoing, stored.servers, {
       decided: (slots, link) => {
-        this.#changes.learn(slots)
+        this.#changes.learn(slots, link.id)
         if (slots.every(({ slot }) => slot > room.group.epoch)) this.#background(this.#following.catchUp(link))
       },
-      caughtUp: (slots) => this.#changes.learn(slots),
+      caughtUp: async (slots, link) => {
+        this.#changes.learn(slots, link.id)
+        await this.#turns
+      },
       vote: (news) => news.value.vote && this.#changes.onVote(news.value.vote),
       mailbox: (news) => this.#invites.arrived(news.value.mailbox, news.value.items),
       ready: (link) => {
@@ -81,10 +88,13 @@ export class OpenDocument implements Document {
       behind: (link, slot) => link.channel && this.#background(this.#following.teach(link.channel, slot)),
       catchUp: (link) => this.#background(this.#following.catchUp(link)),
       admitted: (mailbox) => this.#background(this.#invites.close(mailbox, this.#following.links)),
-      advanced: (turn, _own, added) => {
-        if (added) this.#outgoing.oweState(turn, room.group.epoch)
+      advanced: (turn, owesState) => {
+        if (owesState) this.#outgoing.oweState(turn, room.group.epoch)
         this.#incoming.retry()
-        turn.after(() => this.#background(this.#following.follow(room.group.public.servers.servers)))
+        turn.after(() => {
+          this.#background(this.#following.follow(room.group.public.servers.servers))
+          this.#following.retryRefused()
+        })
       }
     })
     this.#invites = new Invites(room, stored.invites, (turn, value) => this.#changes.add(turn, { $case: 'add', value }))
@@ -220,15 +230,15 @@ export class OpenDocument implements Document {
   async #turn(): Promise<void> {
     const { store, replica } = this.#room
     const turn = new Turn()
-    await this.#changes.step(turn)
+    await this.#changes.step(turn, this.#epochMax)
     const { positions, missing } = await this.#incoming.step(turn)
     await this.#invites.step(turn, this.#following.links)
-    await this.#outgoing.step(turn, this.#following.readyLinks.length > 0)
+    // What is sealed in an epoch long past, nobody can open.
+    await this.#outgoing.step(turn, this.#following.readyLinks.length > 0 && !this.#changes.holdsBack)
     const { group, removed } = this.#room
     store.putGroup(turn, group.takeDirtyRecords())
     for (const [server, position] of positions) this.#positions.set(server, position)
-    // What waits is not durable: until it is applied, the servers must be asked for it again after a crash.
-    if (this.#incoming.waiting === 0) this.#following.noteProgress(turn, this.#positions)
+    this.#following.noteProgress(turn, this.#incoming.waiting === 0 ? this.#positions : new Map())
     replica.compact(turn)
     await turn.commit(store.storage)
     if (removed) {
@@ -237,10 +247,27 @@ export class OpenDocument implements Document {
       return
     }
     for (const member of missing) this.#following.fillGap(member)
+    if (!this.#changes.holdsBack) this.#background(this.#following.catchUpFurther())
+    else if (this.#epochMax > group.epoch) this.#wake()
     if (this.#incoming.sawFutureEpoch) {
       this.#incoming.sawFutureEpoch = false
       for (const link of this.#following.readyLinks) this.#background(this.#following.catchUp(link))
     }
+  }
+
+  /**
+   * The epoch up to which decided slots are applied now. A device that was away for long has to read the messages of the
+   * time before it forgets their keys, so it goes through the epochs as its servers' logs do.
+   */
+  get #epochMax(): bigint {
+    const { epoch, document } = this.#room.group.public
+    if (this.#following.isLevel) {
+      this.#epochCaughtUp = epoch
+      return unlimitedEpoch
+    }
+    const readable = this.#epochCaughtUp + BigInt(document.policy.retainedEpochs)
+    const { nextEpoch } = this.#incoming
+    return nextEpoch !== undefined && nextEpoch > readable ? nextEpoch : readable
   }
 
   /** The storage or the CRDT failed: going on could lose or repeat something, so nothing goes on. */

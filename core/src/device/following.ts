@@ -6,6 +6,7 @@
 import { equalBytes, toHex } from '../bytes.js'
 import { HeddleError } from '../errors.js'
 import type { DeviceChannel, News } from '../net/index.js'
+import { quorum } from '../paxos/index.js'
 import {
   DecidedSlot,
   type Head,
@@ -17,14 +18,16 @@ import {
 import type { Incoming } from './incoming.js'
 import type { LinkUser, ServerLink } from './links.js'
 import type { Outgoing } from './outgoing.js'
-import { asHeddleError, type Room, report } from './room.js'
+import { asHeddleError, type Room, report, slotConfig } from './room.js'
 import type { Turn } from './store.js'
 
 /** How long a head may be ahead of what the streaming server sent before the message is fetched elsewhere. */
 const withheldMs = 400
 const withheldMsMax = 15_000
+const checksPutOffMax = 8
 /** Pause before a server that refused the subscription is asked again. */
 const refusedPauseMs = 2_000
+const refusedPauseMsMax = 60_000
 const uploadBytesMax = 512 * 1024
 const decidedBytesMax = 2 * 1024 * 1024
 
@@ -36,6 +39,8 @@ interface Followed {
   /** Set while subscribed on this channel. */
   channel: DeviceChannel | undefined
   mode: SubscribeMode
+  /** It was asked to stream, and neither refused nor was lost since. */
+  streaming: boolean
   /** This device's messages up to here were sent to it on this channel. */
   uploadedSeq: bigint
   uploading: boolean
@@ -46,16 +51,23 @@ interface Followed {
   check: Disposable | undefined
   /** Grows with every check that brought nothing. */
   checkMs: number
+  /** Messages applied at the last check, and checks put off since because more were. */
+  appliedAtCheck: number
+  checksPutOff: number
   retry: Disposable | undefined
-  dirty: boolean
+  /** Times in a row that it refused the subscription or an upload, and what it said last. */
+  refusals: number
+  refusedWith: string | undefined
+  /** What storage has of it. */
+  stored: { readonly position: bigint; readonly receiptedSeq: bigint }
 }
 
 /** What the rest of the document does with what servers say. */
 export interface FollowingEvents {
   /** Slots a server tells of, to be checked and applied. */
   decided(slots: readonly DecidedSlot[], link: ServerLink): void
-  /** Slots a server was asked for, from the present one on. */
-  caughtUp(slots: readonly DecidedSlot[]): void
+  /** Slots a server was asked for, from the present one on. Resolves when what can be applied of them is. */
+  caughtUp(slots: readonly DecidedSlot[], link: ServerLink): Promise<void>
   vote(news: Extract<News, { $case: 'vote' }>, link: ServerLink): void
   mailbox(news: Extract<News, { $case: 'mailboxItems' }>, link: ServerLink): void
   /** A server took the subscription. */
@@ -70,6 +82,9 @@ export class Following implements LinkUser {
   readonly #followed = new Map<string, Followed>()
   readonly #gaps = new Map<string, Disposable>()
   readonly #progress: ReadonlyMap<string, ServerProgressRecord>
+  #stopped = false
+  /** Epoch this device was in when a server told more slots than it could apply. */
+  #catchUpFrom: bigint | undefined
 
   constructor(
     room: Room,
@@ -87,6 +102,7 @@ export class Following implements LinkUser {
 
   /** Follows exactly the servers of the group's present epoch. */
   async follow(servers: readonly ServerEntry[]): Promise<void> {
+    if (this.#stopped) return
     const wanted = new Set(servers.map(({ id }) => toHex(id)))
     for (const [id, followed] of [...this.#followed]) {
       if (wanted.has(id)) continue
@@ -98,26 +114,32 @@ export class Following implements LinkUser {
       const id = toHex(server.id)
       if (this.#followed.has(id)) continue
       const link = this.#room.pool.link(server)
-      const position = this.#progress.get(id)?.position ?? 0n
+      const { position, receiptedSeq } = this.#progress.get(id) ?? { position: 0n, receiptedSeq: 0n }
       this.#followed.set(id, {
         link,
         position,
         channel: undefined,
         mode: SubscribeMode.SUBSCRIBE_MODE_HEADS,
+        streaming: false,
         uploadedSeq: 0n,
         uploading: false,
         behindAtMs: Number.NEGATIVE_INFINITY,
         announced: undefined,
         check: undefined,
         checkMs: withheldMs,
+        appliedAtCheck: 0,
+        checksPutOff: 0,
         retry: undefined,
-        dirty: false
+        refusals: 0,
+        refusedWith: undefined,
+        stored: { position, receiptedSeq }
       })
       link.attach(this.#room.id, this, server.addresses)
     }
   }
 
   async stop(): Promise<void> {
+    this.#stopped = true
     const all = [...this.#followed.values()]
     this.#followed.clear()
     for (const timer of this.#gaps.values()) timer[Symbol.dispose]()
@@ -131,13 +153,20 @@ export class Following implements LinkUser {
     return [...this.#followed.values()].filter(({ channel }) => channel !== undefined).map(({ link }) => link)
   }
 
+  /** Whether all that enough servers say they have is applied here. */
+  get isLevel(): boolean {
+    const ready = [...this.#followed.values()].filter(({ channel }) => channel !== undefined)
+    const level = ready.filter(({ announced }) => announced === undefined).length
+    return level > 0 && level >= Math.min(ready.length, quorum(slotConfig(this.#room.group)))
+  }
+
   get links(): readonly ServerLink[] {
     return [...this.#followed.values()].map(({ link }) => link)
   }
 
   onUp(link: ServerLink): void {
     const followed = this.#followed.get(link.id)
-    if (followed === undefined) return
+    if (followed === undefined || link.channel === undefined) return
     this.#room.emit({ type: 'server', server: link.status() })
     this.#subscribe(followed, this.#modeFor(followed)).catch((error: unknown) => this.#subscribeFailed(followed, error))
   }
@@ -145,10 +174,9 @@ export class Following implements LinkUser {
   onDown(link: ServerLink): void {
     const followed = this.#followed.get(link.id)
     if (followed === undefined) return
-    const streamed = followed.channel !== undefined && followed.mode === SubscribeMode.SUBSCRIBE_MODE_FULL
     this.#stop(followed)
     this.#room.emit({ type: 'server', server: link.status() })
-    if (streamed) this.#promote()
+    this.#ensureStream()
     this.#room.wake()
   }
 
@@ -178,28 +206,33 @@ export class Following implements LinkUser {
       case 'problem':
         // The server ended the subscription, as when it learned of this device's removal.
         this.#lose(followed)
-        this.#subscribe(followed, followed.mode).catch((error: unknown) => this.#subscribeFailed(followed, error))
+        this.#subscribe(followed, this.#modeFor(followed)).catch((error: unknown) =>
+          this.#subscribeFailed(followed, error)
+        )
         break
       default:
         break
     }
   }
 
-  /** Notes how far the servers' logs are applied; durable with the turn. */
+  /**
+   * Notes how far the servers' logs are applied and what they have receipted; durable with the turn. `positions` is empty
+   * while something waits: that is not durable, so after a crash the servers must be asked for it again.
+   */
   noteProgress(turn: Turn, positions: ReadonlyMap<string, bigint>): void {
     for (const [server, position] of positions) {
       const followed = this.#followed.get(server)
-      if (followed === undefined || position <= followed.position) continue
-      followed.position = position
-      followed.dirty = true
+      if (followed !== undefined && position > followed.position) followed.position = position
     }
+    const outgoing = this.#outgoing()
     for (const followed of this.#followed.values()) {
       this.#settleAnnounced(followed)
-      if (turn.isEmpty || !followed.dirty) continue
-      followed.dirty = false
-      const { link, position } = followed
-      const receiptedSeq = this.#outgoing().receiptedSeq(link.id)
-      turn.put(this.#room.store.key('server', link.publicKey), ServerProgressRecord.encode({ position, receiptedSeq }))
+      const { link, position, stored } = followed
+      // A receipt that came too late obliges to say it again, which a crash must not make this device forget.
+      const receiptedSeq = outgoing.owesResend ? stored.receiptedSeq : outgoing.receiptedSeq(link.id)
+      if (turn.isEmpty || (position === stored.position && receiptedSeq === stored.receiptedSeq)) continue
+      followed.stored = { position, receiptedSeq }
+      turn.put(this.#room.store.key('server', link.publicKey), ServerProgressRecord.encode(followed.stored))
     }
   }
 
@@ -217,7 +250,7 @@ export class Following implements LinkUser {
   /** Asks the servers in turn, with growing pauses, for what is missing of a sender until nothing of it waits any more. */
   fillGap(member: Uint8Array): void {
     const key = toHex(member)
-    if (this.#gaps.has(key)) return
+    if (this.#gaps.has(key) || this.#stopped) return
     const attempt = (tries: number): void => {
       const links = this.readyLinks
       const link = links[tries % Math.max(1, links.length)]
@@ -245,12 +278,13 @@ export class Following implements LinkUser {
     if (value.envelopes.length > 0) this.#incoming.add({ server: toHex(channel.peer), envelopes: value.envelopes })
   }
 
-  /** Asks a server for the slots after those known here. False when it has none. */
-  async catchUp({ channel }: ServerLink): Promise<boolean> {
+  /** Asks a server for the slots after those known here. False when that brought the device no further. */
+  async catchUp(link: ServerLink): Promise<boolean> {
+    const { channel } = link
     const { groupId, group } = this.#room
     const first = group.epoch
     let next = first
-    while (channel !== undefined) {
+    while (channel !== undefined && link.channel === channel) {
       const { value } = await channel.request({ $case: 'catchUp', value: { group: groupId, fromSlot: next } })
       const { slots } = value
       if (slots.some(({ slot }, i) => slot !== next + BigInt(i))) {
@@ -258,9 +292,21 @@ export class Following implements LinkUser {
       }
       if (slots.length === 0) break
       next += BigInt(slots.length)
-      this.#events.caughtUp(slots)
+      await this.#events.caughtUp(slots, link)
+      // The rest is asked for once these are applied; one that tells slots which do not hold must not keep this up.
+      if (this.#room.group.epoch < next) {
+        this.#catchUpFrom = this.#room.group.epoch
+        break
+      }
     }
-    return next > first
+    return this.#room.group.epoch > first
+  }
+
+  /** Asks for slots that were left out before, once those before them are applied. */
+  async catchUpFurther(): Promise<void> {
+    if (this.#catchUpFrom === undefined || this.#catchUpFrom === this.#room.group.epoch) return
+    this.#catchUpFrom = undefined
+    await Promise.all(this.readyLinks.map((link) => this.catchUp(link)))
   }
 
   /** Tells a server the slots from `slot` on that this device knows. */
@@ -280,16 +326,15 @@ export class Following implements LinkUser {
   }
 
   #modeFor(followed: Followed): SubscribeMode {
-    const other = [...this.#followed.values()].some(
-      (one) => one !== followed && one.channel !== undefined && one.mode === SubscribeMode.SUBSCRIBE_MODE_FULL
-    )
+    const other = [...this.#followed.values()].some((one) => one !== followed && one.streaming)
     return other ? SubscribeMode.SUBSCRIBE_MODE_HEADS : SubscribeMode.SUBSCRIBE_MODE_FULL
   }
 
   /** Lets another server stream after the one that did is lost. */
-  #promote(): void {
-    const next = [...this.#followed.values()].find(({ channel }) => channel !== undefined)
-    if (next === undefined) return
+  #ensureStream(): void {
+    const all = [...this.#followed.values()]
+    const next = all.find(({ channel }) => channel !== undefined)
+    if (next === undefined || all.some(({ streaming }) => streaming)) return
     this.#subscribe(next, SubscribeMode.SUBSCRIBE_MODE_FULL).catch((error: unknown) =>
       this.#subscribeFailed(next, error)
     )
@@ -300,6 +345,7 @@ export class Following implements LinkUser {
     const channel = link.channel
     if (channel === undefined || this.#room.removed) return
     followed.mode = mode
+    followed.streaming = mode === SubscribeMode.SUBSCRIBE_MODE_FULL
     const subscribed = await this.#askToSubscribe(followed, channel)
     if (link.channel !== channel || this.#followed.get(link.id) !== followed) return
     const { slot, heads, position } = subscribed
@@ -312,10 +358,12 @@ export class Following implements LinkUser {
     const receipted = this.#outgoing().receiptedSeq(link.id)
     followed.uploadedSeq = known > receipted ? known - 1n : known
     followed.channel = channel
-    if (mode === SubscribeMode.SUBSCRIBE_MODE_HEADS) this.#announce(followed, heads, position)
+    // The one that streams, too, is held to what it has: its log may have begun anew before the position asked for.
+    this.#announce(followed, heads, position)
     this.#room.emit({ type: 'server', server: link.status() })
     this.#events.ready(link)
     this.#upload(followed)
+    this.#ensureStream()
     this.#room.wake()
   }
 
@@ -358,12 +406,30 @@ export class Following implements LinkUser {
     if (followed.link.channel === undefined || this.#room.removed) return
     this.#room.context.log('debug', 'subscribe.failed', { server: followed.link.id, code: problem.code })
     if (this.#followed.get(followed.link.id) !== followed) return
+    this.#lose(followed)
+    this.#ensureStream()
+    const pauseMs = Math.min(refusedPauseMsMax, refusedPauseMs * 2 ** Math.min(followed.refusals++, 10))
     followed.retry?.[Symbol.dispose]()
-    followed.retry = this.#room.context.clock.setTimer(refusedPauseMs, () => this.onUp(followed.link))
+    followed.retry = this.#room.context.clock.setTimer(pauseMs, () => this.#tryAgain(followed))
+  }
+
+  #tryAgain(followed: Followed): void {
+    followed.retry?.[Symbol.dispose]()
+    followed.retry = undefined
+    this.onUp(followed.link)
+  }
+
+  /** The group is at a new epoch: what a server refused before, it may take now. */
+  retryRefused(): void {
+    for (const followed of this.#followed.values()) {
+      followed.refusals = 0
+      if (followed.retry !== undefined) this.#tryAgain(followed)
+    }
   }
 
   #lose(followed: Followed): void {
     followed.channel = undefined
+    followed.streaming = false
     followed.uploading = false
   }
 
@@ -371,6 +437,7 @@ export class Following implements LinkUser {
     this.#lose(followed)
     followed.check?.[Symbol.dispose]()
     followed.retry?.[Symbol.dispose]()
+    followed.retry = undefined
     followed.check = undefined
     followed.announced = undefined
   }
@@ -380,6 +447,7 @@ export class Following implements LinkUser {
     followed.announced = { heads: open === undefined ? heads : latest(open.heads, heads), through }
     this.#settleAnnounced(followed)
     if (followed.announced !== undefined) this.#watch(followed)
+    else this.#room.wake()
   }
 
   #settleAnnounced(followed: Followed): void {
@@ -391,16 +459,24 @@ export class Following implements LinkUser {
     followed.checkMs = withheldMs
     if (announced.through <= followed.position) return
     followed.position = announced.through
-    followed.dirty = true
   }
 
   /** What a server announced and nobody delivered in time is fetched from it. */
   #watch(followed: Followed): void {
     followed.check ??= this.#room.context.clock.setTimer(followed.checkMs, () => {
       followed.check = undefined
-      followed.checkMs = Math.min(2 * followed.checkMs, withheldMsMax)
       const { announced, channel } = followed
       if (announced === undefined || channel === undefined) return
+      const { applied } = this.#incoming
+      if (applied !== followed.appliedAtCheck && followed.checksPutOff < checksPutOffMax) {
+        // Messages are streaming in, these probably among them.
+        followed.appliedAtCheck = applied
+        followed.checksPutOff++
+        this.#watch(followed)
+        return
+      }
+      followed.checksPutOff = 0
+      followed.checkMs = Math.min(2 * followed.checkMs, withheldMsMax)
       const { vector, group } = this.#room
       const missing = announced.heads.filter(
         ({ member, seq }) => seq > vector.seqOf(member) && !equalBytes(member, group.memberId)
@@ -432,7 +508,8 @@ export class Following implements LinkUser {
         if (receipted <= followed.uploadedSeq)
           throw new HeddleError('INTERNAL', 'the receipt does not cover the upload')
         followed.uploadedSeq = receipted
-        followed.dirty = true
+        followed.refusals = 0
+        followed.refusedWith = undefined
       }
     } catch (error) {
       if (followed.channel === channel) await this.#uploadFailed(followed, asHeddleError(error, 'uploading'))
@@ -447,10 +524,14 @@ export class Following implements LinkUser {
     const now = this.#room.context.clock.now()
     if (error.code === 'BEHIND' && now - followed.behindAtMs > refusedPauseMs) {
       followed.behindAtMs = now
-      this.#subscribe(followed, followed.mode).catch((cause: unknown) => this.#subscribeFailed(followed, cause))
+      this.#subscribe(followed, this.#modeFor(followed)).catch((cause: unknown) =>
+        this.#subscribeFailed(followed, cause)
+      )
       return
     }
-    if (error.retry === 'never') report(this.#room, error)
+    const said = `${error.code} ${error.message}`
+    if (error.retry === 'never' && followed.refusedWith !== said) report(this.#room, error)
+    followed.refusedWith = said
     this.#subscribeFailed(followed, error)
   }
 }

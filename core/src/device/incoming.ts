@@ -23,12 +23,16 @@ export class Incoming {
   applied = 0
   /** An envelope of an epoch this device has not reached came by. */
   sawFutureEpoch = false
+  /** Oldest epoch of what waits for its commit. */
+  nextEpoch: bigint | undefined
   readonly #room: Room
   readonly #waiting = new WaitingRoom()
   readonly #told: Map<string, bigint>
   readonly #blame: (server: string, error: HeddleError) => void
   #arrivals: Arrival[] = []
   #retry = false
+  /** Something had no room to wait: what the servers' logs hold has to be read again from where it is durable. */
+  #overflowed = false
   /** Oldest epoch of the messages applied since somebody asked. */
   #oldestEpoch: bigint | undefined
   /** Updates opened in this turn and not applied yet, with the head each moves. */
@@ -78,6 +82,7 @@ export class Incoming {
     const positions = new Map<string, bigint>()
     if (this.#retry) {
       this.#retry = false
+      this.nextEpoch = undefined
       for (const envelope of this.#waiting.takeAll()) await this.#take(envelope, undefined, missing)
     }
     for (const { server, envelopes, throughPosition } of arrivals) {
@@ -85,7 +90,7 @@ export class Incoming {
         const envelope = this.#parse(bytes, server)
         if (envelope !== undefined) await this.#take(envelope, server, missing)
       }
-      if (throughPosition !== undefined) positions.set(server, throughPosition)
+      if (throughPosition !== undefined && !this.#overflowed) positions.set(server, throughPosition)
     }
     this.#apply(turn)
     if (this.#retry) this.#room.wake()
@@ -130,17 +135,28 @@ export class Incoming {
     if (equalBytes(member, group.memberId)) return
     const succession = vector.succession(envelope)
     if (succession === 'duplicate' || succession === 'old') return
+    // Sealed before this device joined: the state an admin sends covers it.
+    if (epoch < joinedEpoch) return
     if (succession === 'conflict') {
+      if (!this.#isGenuine(envelope)) return this.#forged(envelope, server, undefined)
       report(this.#room, new HeddleError('SEQUENCE_CONFLICT', `two messages ${seq} of member ${toHex(member)}`))
       return
     }
-    // Sealed before this device joined: the state an admin sends covers it.
-    if (epoch < joinedEpoch) return
+    // Of an epoch whose keys are gone, by one who is no member any more: nobody can say what it is, or open it.
+    if (epoch <= group.epoch && this.#keyOf(envelope) === undefined) {
+      this.#room.context.log('debug', 'envelope.unknown-sender', { member: toHex(member), seq, epoch })
+      return
+    }
     if (epoch > group.epoch) this.sawFutureEpoch = true
     const mayBegin = joinedEpoch > 0n && kind === EnvelopeKind.ENVELOPE_KIND_STATE && vector.get(member) === undefined
     if ((succession === 'gap' && !mayBegin) || epoch > group.epoch) {
       if (server !== undefined && !this.#mayWait(envelope, server)) return
-      if (!this.#waiting.add(envelope)) this.#room.context.log('warn', 'waiting.full', { document: this.#room.id })
+      if (!this.#waiting.add(envelope)) {
+        this.#overflowed = true
+        this.#room.context.log('warn', 'waiting.full', { document: this.#room.id })
+      } else if (epoch > group.epoch && (this.nextEpoch === undefined || epoch < this.nextEpoch)) {
+        this.nextEpoch = epoch
+      }
       if (succession === 'gap') missing.push(member)
       return
     }
@@ -154,7 +170,7 @@ export class Incoming {
 
   /** Opens the next envelope of a sender, or (`begins`) a state to begin its chain with. False when it is not the sender's and the true one must come from elsewhere. */
   async #open(envelope: ParsedEnvelope, begins: boolean, server: string | undefined): Promise<boolean> {
-    const { group, crypto } = this.#room
+    const { group } = this.#room
     const { member, seq, epoch, kind } = envelope.header
     const head: Head = { member, seq, hash: envelope.hash.slice() }
     try {
@@ -169,9 +185,7 @@ export class Incoming {
       if (this.#oldestEpoch === undefined || epoch < this.#oldestEpoch) this.#oldestEpoch = epoch
     } catch (cause) {
       const error = asHeddleError(cause, 'opening a message')
-      const key = group.signatureKeyOf(member, epoch)
-      const genuine = key !== undefined && crypto.verify(key, envelope.signed, envelope.signature)
-      if (!genuine) {
+      if (!this.#isGenuine(envelope)) {
         this.#forged(envelope, server, cause)
         return false
       }
@@ -185,11 +199,20 @@ export class Incoming {
 
   /** What waits for a known member's earlier messages is signed by it: forged ones must not fill the room. */
   #mayWait(envelope: ParsedEnvelope, server: string): boolean {
-    const { group, crypto } = this.#room
-    const key = group.public.member(envelope.header.member)?.signaturePublicKey
-    if (key === undefined || crypto.verify(key, envelope.signed, envelope.signature)) return true
+    if (this.#keyOf(envelope) === undefined || this.#isGenuine(envelope)) return true
     this.#forged(envelope, server, undefined)
     return false
+  }
+
+  /** The sender's signature key. It stays the same as long as it is a member, so the present one serves for any epoch. */
+  #keyOf({ header: { member, epoch } }: ParsedEnvelope): Uint8Array | undefined {
+    const { group } = this.#room
+    return group.public.member(member)?.signaturePublicKey ?? group.signatureKeyOf(member, epoch)
+  }
+
+  #isGenuine(envelope: ParsedEnvelope): boolean {
+    const key = this.#keyOf(envelope)
+    return key !== undefined && this.#room.crypto.verify(key, envelope.signed, envelope.signature)
   }
 
   #forged({ header }: ParsedEnvelope, server: string | undefined, cause: unknown): void {

@@ -118,7 +118,12 @@ export class Outgoing {
     return this.#receipted.get(typeof server === 'string' ? server : toHex(server)) ?? 0n
   }
 
-  /** A commit of this device added somebody in the epoch it began: they are owed the state. */
+  /** A message arrived so late that its content has to be said again, and has not been yet. */
+  get owesResend(): boolean {
+    return this.#resend
+  }
+
+  /** Somebody who came in this epoch or shortly before is owed the state: by who added it, or who stands in for that. */
   oweState(turn: Turn, addedEpoch: bigint): void {
     this.#stateDuty = { addedEpoch, sentVersion: new Uint8Array(0) }
     turn.put(this.#room.store.key('stateDuty'), StateDutyRecord.encode(this.#stateDuty))
@@ -276,7 +281,7 @@ export class Outgoing {
   async #payState(turn: Turn): Promise<void> {
     const duty = this.#stateDuty
     const { group, vector, replica, store } = this.#room
-    if (duty === undefined || group.epoch < duty.addedEpoch) return
+    if (duty === undefined || group.epoch < duty.addedEpoch || group.me.role !== Role.ROLE_ADMIN) return
     const first = duty.sentVersion.length === 0
     if (!first && !this.#incoming.takeAppliedBefore(duty.addedEpoch)) return
     const heads = [...vector.heads()].filter(({ member }) => !equalBytes(member, group.memberId))

@@ -275,6 +275,12 @@ test('what was inspected is checked again when the state has moved meanwhile', (
   expect(advanced.accept(proposed, 'valid').record).toBeUndefined()
 })
 
+test('a repetition inspected on state that never became durable is not taken for proven', () => {
+  const { acceptor } = accept(fresh(), ballot(1), value('a'))
+  const repeated = slot.verified(acceptor.inspectAccept(acceptRequest(ballot(1), value('a'))))
+  expect(nackOf(fresh().accept(repeated, 'valid'))).toBe(NackReason.NACK_REASON_PROOF)
+})
+
 test('the next slot begins without promise and vote, but statement numbers go on', () => {
   const { acceptor } = accept(prepare(fresh(), ballot(7)).acceptor, ballot(7), value('a'))
   const next = new Fixture(3, 0, 6n)

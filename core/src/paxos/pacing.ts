@@ -22,6 +22,14 @@ export function retransmitMs({ rttMs, jitter }: Pulse, repeats: number): number 
 }
 
 /**
+ * When a quorum is ready again, of servers that ask for these delays (0: none): a server that lies about it holds nobody
+ * up as long as the others make a quorum. Milliseconds.
+ */
+export function quorumDelayMs(delaysMs: readonly number[], quorum: number): number {
+  return [...delaysMs].sort((a, b) => a - b)[quorum - 1] ?? 0
+}
+
+/**
  * Before the next ballot, after `failures` ballots of this slot were refused: U(0, 2.2)·RTT + U(0, 1)·1.2·RTT·2^k, long
  * enough that one of several duelling proposers gets both its phases through, and never below `retryAfterMs`.
  */
@@ -39,11 +47,13 @@ export function backoffMs({ rttMs, jitter }: Pulse, failures: number, retryAfter
  * lying servers than a quorum leaves out.
  *
  * @param known the highest round every server is known to have promised, 0 when nothing is known of it
+ * @param seen a round that was seen elsewhere, to start above
  * @param last the round of this proposer's last ballot
  */
-export function nextRound(known: readonly bigint[], quorum: number, last: bigint): bigint | undefined {
+export function nextRound(known: readonly bigint[], seen: bigint, quorum: number, last: bigint): bigint | undefined {
   const ascending = [...known].sort((a, b) => (a < b ? -1 : a > b ? 1 : 0))
-  const aboveAll = (ascending.at(-1) ?? 0n) + 1n
+  const highest = ascending.at(-1) ?? 0n
+  const aboveAll = (seen > highest ? seen : highest) + 1n
   const reachable = (ascending[quorum - 1] ?? 0n) + roundJumpMax
   const wanted = aboveAll < reachable ? aboveAll : reachable
   const round = wanted > last ? wanted : last + 1n

@@ -156,10 +156,21 @@ test('in phase 2 Nacks lead to a higher ballot that proposes the own value again
   expect(only(promised(proposer, 1, mine(3)), 'send-accept').value).toEqual(value('a'))
 })
 
-test('the backoff honours what a server asks for', () => {
+test('the backoff lasts until a quorum is ready, whatever a single server asks for', () => {
   const { proposer } = started()
-  nacked(proposer, 0, mine(1), ballot(4), { retryAfterMs: 9_000 })
-  expect(only(nacked(proposer, 1, mine(1), ballot(4)), 'set-timer').delayMs).toBe(9_000)
+  nacked(proposer, 0, mine(1), ballot(4), { retryAfterMs: 3_600_000 })
+  const effects = nacked(proposer, 1, mine(1), ballot(4), { retryAfterMs: 9_000 })
+  expect(only(effects, 'set-timer').delayMs).toBe(9_000)
+  const { proposer: other } = started()
+  nacked(other, 0, mine(1), ballot(4), { retryAfterMs: 3_600_000 })
+  expect(only(tick(other), 'set-timer').delayMs).toBeLessThan(1_000)
+})
+
+test('a vote with an absurd round keeps no proposer from beginning within reach of the servers', () => {
+  const { proposer, first } = started('own', slot, 9_007_199_254_740_991n)
+  expect(preparedIn(first).round).toBe(roundJumpMax)
+  promised(proposer, 0, { ...mine(1), round: roundJumpMax })
+  expect(kinds(promised(proposer, 1, { ...mine(1), round: roundJumpMax }))).toEqual(['need-value'])
 })
 
 test.each<[string, number, Ballot, Ballot | undefined, Partial<Nacked>]>([
@@ -197,6 +208,7 @@ test('a finish-only proposer that is given a purpose of its own on the way asks 
   const { proposer } = started('finish-only')
   promised(proposer, 0, mine(1))
   expect(proposer.handle({ kind: 'start', purpose: 'own', ...pulse })).toEqual([])
+  expect(proposer.handle({ kind: 'start', purpose: 'finish-only', ...pulse })).toEqual([])
   expect(promised(proposer, 1, mine(1))).toEqual([{ kind: 'need-value' }])
 })
 
@@ -263,10 +275,17 @@ test('an adopted value that is refused is not the own one: the slot is tried aga
   expect(kinds(nacked(proposer, 1, mine(2), mine(2), invalid))).toEqual(['set-timer'])
 })
 
+/** A proposer whose ballot has this round, because two servers have promised the one before. */
+function farAhead(round: bigint): Proposer {
+  const { proposer } = started()
+  for (const server of [0, 1]) nacked(proposer, server, mine(1), { ...ballot(1), round: round - 1n })
+  expect(preparedIn(tick(proposer)).round).toBe(round)
+  return proposer
+}
+
 test('a server that is left far behind is led up to the ballot step by step', () => {
   const round = 3n * roundJumpMax
-  const { proposer, first } = started('own', slot, round - 1n)
-  expect(preparedIn(first).round).toBe(round)
+  const proposer = farAhead(round)
   const jump = { reason: NackReason.NACK_REASON_ROUND_JUMP }
   let acceptor = new Acceptor(slot.config, slot.server(2))
   let effects = nacked(proposer, 2, { ...mine(1), round }, undefined, jump)
@@ -287,8 +306,8 @@ test('a server that is left far behind is led up to the ballot step by step', ()
 })
 
 test('a server that keeps claiming to be behind is answered once until the timer', () => {
-  const { proposer } = started('own', slot, 3n * roundJumpMax)
-  const of = { ...mine(1), round: 3n * roundJumpMax + 1n }
+  const proposer = farAhead(3n * roundJumpMax)
+  const of = { ...mine(1), round: 3n * roundJumpMax }
   const jump = { reason: NackReason.NACK_REASON_ROUND_JUMP }
   expect(kinds(nacked(proposer, 2, of, undefined, jump))).toEqual(['send-prepare'])
   expect(nacked(proposer, 2, of, undefined, jump)).toEqual([])
@@ -297,13 +316,14 @@ test('a server that keeps claiming to be behind is answered once until the timer
 })
 
 test('the next round lies above all that is known, unless that is out of reach of a quorum', () => {
-  expect(nextRound([0n, 0n, 0n], 2, 0n)).toBe(1n)
-  expect(nextRound([3n, 9n, 0n], 2, 1n)).toBe(10n)
+  expect(nextRound([0n, 0n, 0n], 0n, 2, 0n)).toBe(1n)
+  expect(nextRound([0n, 0n, 0n], 6n, 2, 0n)).toBe(7n)
+  expect(nextRound([3n, 9n, 0n], 0n, 2, 1n)).toBe(10n)
   // One server was pushed, or lies: the round stays within reach of the two others.
-  expect(nextRound([0n, 0n, 1n << 52n], 2, 0n)).toBe(roundJumpMax)
-  expect(nextRound([2n * roundJumpMax, 5n, 0n], 2, 0n)).toBe(5n + roundJumpMax)
-  expect(nextRound([0n, 0n, 0n], 2, 7n)).toBe(8n)
-  expect(nextRound([1n, 1n, 1n], 2, (1n << 53n) - 1n)).toBeUndefined()
+  expect(nextRound([0n, 0n, 1n << 52n], 0n, 2, 0n)).toBe(roundJumpMax)
+  expect(nextRound([2n * roundJumpMax, 5n, 0n], 0n, 2, 0n)).toBe(5n + roundJumpMax)
+  expect(nextRound([0n, 0n, 0n], 0n, 2, 7n)).toBe(8n)
+  expect(nextRound([1n, 1n, 1n], 0n, 2, (1n << 53n) - 1n)).toBeUndefined()
 })
 
 test('the backoff grows with the failures, from nothing to its bound', () => {

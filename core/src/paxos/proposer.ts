@@ -21,7 +21,7 @@ import type { CheckedVote } from './certificate.js'
 import { assertConfig, isServer, quorum, type SlotConfig } from './config.js'
 import type { Evidence } from './evidence.js'
 import { Learner } from './learner.js'
-import { backoffMs, nextRound, type Pulse, retransmitMs } from './pacing.js'
+import { backoffMs, nextRound, type Pulse, quorumDelayMs, retransmitMs } from './pacing.js'
 import type { CheckedPromise } from './promise.js'
 import { select } from './selection.js'
 import { toSigned } from './statement.js'
@@ -36,7 +36,7 @@ export interface ProposerOptions {
    * never be used for two values, and the incarnation is what tells the ballots of two proposers of one leaf apart.
    */
   readonly incarnation: bigint
-  /** Highest round seen in the slot, e.g. `learner.roundMax`; the first ballot lies above it. */
+  /** Highest round seen in the slot, e.g. `learner.roundMax`; the first ballot lies above it if servers may follow. */
   readonly roundSeen?: bigint
 }
 
@@ -79,6 +79,9 @@ export type ProposerEffect =
   | { readonly kind: 'value-refused' }
   | { readonly kind: 'evidence'; readonly evidence: Evidence }
 
+/** Values kept for late votes; a lying member can make every ballot adopt another one. */
+const proposedMax = 4
+
 type Phase = 'idle' | 'preparing' | 'building' | 'accepting' | 'backing-off' | 'done'
 
 interface Proposal {
@@ -92,6 +95,7 @@ export class Proposer {
   readonly config: SlotConfig
   readonly #leaf: number
   readonly #incarnation: bigint
+  readonly #roundSeen: bigint
   readonly #learner: Learner
   /** Highest round each server is known to have promised. */
   readonly #known = new Map<string, bigint>()
@@ -117,7 +121,8 @@ export class Proposer {
     this.config = config
     this.#leaf = leaf
     this.#incarnation = incarnation
-    this.#ballot = { round: roundSeen, leaf, incarnation }
+    this.#ballot = { round: 0n, leaf, incarnation }
+    this.#roundSeen = roundSeen
     this.#learner = new Learner(config)
   }
 
@@ -151,7 +156,7 @@ export class Proposer {
 
   #nextBallot(pulse: Pulse): readonly ProposerEffect[] {
     const known = this.config.servers.map((server) => this.#known.get(toHex(server)) ?? 0n)
-    const round = nextRound(known, quorum(this.config), this.#ballot.round)
+    const round = nextRound(known, this.#roundSeen, quorum(this.config), this.#ballot.round)
     if (round === undefined) return []
     this.#ballot = { round, leaf: this.#leaf, incarnation: this.#incarnation }
     this.#phase = 'preparing'
@@ -166,8 +171,7 @@ export class Proposer {
   #onPromise(checked: CheckedPromise, pulse: Pulse): readonly ProposerEffect[] {
     const { promise } = checked.report
     const { server, ballot } = promise.value
-    if (!isServer(this.config, server) || ballot.leaf !== this.#leaf || ballot.incarnation !== this.#incarnation)
-      return []
+    if (!isServer(this.config, server)) return []
     this.#raiseKnown(server, ballot.round)
     const decided = checked.value === undefined ? [] : this.#decide(checked.value)
     if (decided.length > 0) return decided
@@ -226,7 +230,7 @@ export class Proposer {
       accept: accept === undefined ? undefined : toSigned(accept)
     }))
     this.#proposal = { value, valueHash: hash, statement, proof }
-    this.#proposed.set(toHex(hash), value)
+    this.#remember(hash, value)
     this.#phase = 'accepting'
     this.#repeats = 0
     this.#nacks = new Map()
@@ -275,8 +279,7 @@ export class Proposer {
   }
 
   #giveUp(pulse: Pulse): readonly ProposerEffect[] {
-    const nacks = [...this.#nacks.values()]
-    const invalid = nacks.filter(({ reason }) => reason === NackReason.NACK_REASON_INVALID_VALUE)
+    const invalid = [...this.#nacks.values()].filter(({ reason }) => reason === NackReason.NACK_REASON_INVALID_VALUE)
     const own = this.#own !== undefined && sameHash(this.#proposal?.valueHash, valueHash(this.#own))
     if (own && this.config.servers.length - invalid.length < quorum(this.config)) {
       this.#phase = 'done'
@@ -284,7 +287,8 @@ export class Proposer {
     }
     this.#failures++
     this.#phase = 'backing-off'
-    const retryAfterMs = Math.max(...nacks.map((nack) => nack.retryAfterMs), 0)
+    const delaysMs = this.config.servers.map((server) => this.#nacks.get(toHex(server))?.retryAfterMs ?? 0)
+    const retryAfterMs = quorumDelayMs(delaysMs, quorum(this.config))
     return [{ kind: 'set-timer', delayMs: backoffMs(pulse, this.#failures, retryAfterMs) }]
   }
 
@@ -328,6 +332,12 @@ export class Proposer {
   #prepare(ballot: Ballot): Uint8Array {
     const { group, slot, ctx } = this.config
     return Prepare.encode({ group, slot, ctx, ballot })
+  }
+
+  #remember(hash: Uint8Array, value: Uint8Array): void {
+    this.#proposed.set(toHex(hash), value)
+    const [oldest] = this.#proposed.keys()
+    if (this.#proposed.size > proposedMax && oldest !== undefined) this.#proposed.delete(oldest)
   }
 
   #waits(): boolean {

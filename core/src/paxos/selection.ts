@@ -108,6 +108,8 @@ function reportFault(config: SlotConfig, ballot: Ballot, { promise, accept }: Re
  * a chosen value, it would report that value still. Therefore a value v is chosen only if the honest reports of v that no
  * honest report of another value lies above, the unheard and the liars together make a quorum. The signed Accept behind
  * a report shows that the value was proposed, not that its proof was good; only the honesty of its acceptor shows that.
+ * The price: with fewer than 5f servers, two values that single servers accepted can both stay possible for as long as
+ * f servers are silent.
  */
 function mayBeChosen(config: SlotConfig, reports: readonly Report[]): readonly Uint8Array[] {
   const unheard = config.servers.length - reports.length

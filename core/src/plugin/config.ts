@@ -90,7 +90,7 @@ export async function startPlugins(
  */
 export async function disposeAll(items: readonly AsyncDisposable[]): Promise<void> {
   const errors: unknown[] = []
-  for (const item of items) {
+  for (const item of items.toReversed()) {
     try {
       await item[Symbol.asyncDispose]()
     } catch (error) {

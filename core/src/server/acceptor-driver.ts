@@ -3,7 +3,7 @@
  * are taken one at a time per document and go on at once with what is on its way to storage: every answer, to a
  * duplicate too, waits in the writer behind the record it speaks of.
  */
-import { toHex } from '../bytes.js'
+import { equalBytes, toHex } from '../bytes.js'
 import { HeddleError } from '../errors.js'
 import type { Body, ServerChannel } from '../net/index.js'
 import type { AcceptorOutcome, AcceptorReply, Refusal, SignatureCheck } from '../paxos/index.js'
@@ -53,6 +53,7 @@ async function isValid(document: Document, value: Uint8Array): Promise<boolean> 
 
 async function step(document: Document, outcome: AcceptorOutcome, channel: ServerChannel): Promise<Reply> {
   const { parts, store } = document
+  const before = document.acceptor.record.accepted?.valueHash
   document.acceptor = outcome.acceptor
   const { record, value, evidence } = outcome
   if (evidence !== undefined) {
@@ -60,10 +61,12 @@ async function step(document: Document, outcome: AcceptorOutcome, channel: Serve
     parts.context.log('warn', 'server.equivocation', { group: toHex(document.group), evidence })
   }
   if (record !== undefined) {
-    const hash = record.accepted?.valueHash
     const put = [store.acceptor(record)]
-    if (value !== undefined && hash !== undefined) put.push(store.value(hash, value.slice()))
-    document.write({ put })
+    const accepted = record.accepted?.valueHash
+    if (value !== undefined && accepted !== undefined) put.push(store.value(accepted, value.slice()))
+    // Only the value accepted last is ever asked for; a member could fill the disk with the others.
+    const isReplaced = before !== undefined && accepted !== undefined && !equalBytes(before, accepted)
+    document.write(isReplaced ? { put, del: [store.valueKey(before)] } : { put })
   }
   return replyTo(document, outcome.reply, channel)
 }

@@ -127,6 +127,45 @@ describe('deciding a commit', () => {
     expect(a.server.stats().counts.invalidValue).toBe(3)
   })
 
+  it('refuses in the next slot the value that was right in the last', async () => {
+    const [a] = hosts
+    const { value } = await admin.commit(hosts)
+    const again = await admin.accept(a, 1n, value, await admin.promises(hosts, 1n))
+    expect(again).toMatchObject({ $case: 'nack', value: { reason: NackReason.NACK_REASON_INVALID_VALUE } })
+  })
+
+  it('leaves no accepted value and no group that is not retained in storage', async () => {
+    const [a] = hosts
+    const stored = async (part: string) => {
+      const prefix = `10${toHex(admin.groupId)}${part}`
+      return (await a.content()).split('\n').filter((line) => line.startsWith(prefix)).length
+    }
+    const { value, pending } = await admin.value()
+    const decided = await admin.propose(hosts, value)
+    expect(await stored('04')).toBe(1)
+    await admin.tell(a, decided)
+    expect(await stored('04')).toBe(0)
+    admin.group = await admin.group.adopt(pending)
+    for (const host of hosts.slice(1)) await admin.tell(host, decided)
+    for (let i = 0; i < 4; i++) await admin.commit(hosts)
+    expect(await stored('05')).toBe(5)
+    expect(await stored('02')).toBe(3)
+  })
+
+  it('keeps of the values it accepted one after the other only the last', async () => {
+    const [a, b, c] = hosts
+    // Accepted by one server each, which the quorums of the next ballots do not hear of.
+    const first = await admin.value()
+    await admin.accept(a, 1n, first.value, await admin.promises([a, b], 1n))
+    const second = await admin.value()
+    const proof = await admin.promises([b, c], 2n)
+    await admin.prepare(a, 2n)
+    expect((await admin.accept(a, 2n, second.value, proof)).$case).toBe('vote')
+    const values = (await a.content()).split('\n').filter((line) => line.startsWith(`10${toHex(admin.groupId)}04`))
+    expect(values.length).toBe(1)
+    expect(await admin.prepare(a, 3n)).toMatchObject({ $case: 'promise', value: { value: second.value } })
+  })
+
   it('refuses proposals signed by nobody, for another context, and for slots it has not reached', async () => {
     const [a] = hosts
     const { channel } = await admin.to(a)

@@ -1,5 +1,8 @@
+import { memoryStorage } from '@heddle/storage-memory'
 import { afterEach, expect, it } from 'vitest'
-import { receiptOf } from './testing/expect.js'
+import type { Storage } from '../plugin/index.js'
+import { startServer } from './index.js'
+import { codeOf, gate, receiptOf, settled } from './testing/expect.js'
 import { type ServerHost, type TestDevice, World } from './testing/world.js'
 
 let world: World
@@ -39,6 +42,40 @@ it('keeps the order of requests that come while a document is being opened', asy
   const receipts = await Promise.all(envelopes.map((envelope) => device.upload(host, envelope)))
   expect(receipts.map((receipt) => receiptOf(receipt).head.seq).at(-1)).toBe(4n)
   expect(host.server.stats().counts.envelopeRefused).toBe(0)
+})
+
+it('does not take an answer from before a creation for one after it', async () => {
+  world = await World.start(1)
+  const { context, crypto, transport } = world
+  const inner = await memoryStorage.create({}, context)
+  const device = await world.device()
+  const slow = gate()
+  let looked = false
+  const storage: Storage = {
+    // The first look for the document is over only long after it was created.
+    async get(key) {
+      const value = await inner.get(key)
+      if (!looked && key[0] === 16) {
+        looked = true
+        await slow.passed
+      }
+      return value
+    },
+    scan: (range, signal) => inner.scan(range, signal),
+    commit: (batch) => inner.commit(batch),
+    [Symbol.asyncDispose]: () => inner[Symbol.asyncDispose]()
+  }
+  const address = 'mem://slow'
+  await using server = await startServer({ storage, transports: [transport], listen: [address], context, crypto })
+  const host = { address, server } as unknown as ServerHost
+  await device.found([host])
+  const early = codeOf(device.subscribe(host))
+  await settled()
+  await device.createOn(host)
+  await device.subscribe(host)
+  slow.open()
+  expect(await early).toBe('UNKNOWN_DOCUMENT')
+  await device.upload(host, await device.seal())
 })
 
 it('does not serve a document whose records are damaged, and goes on with the others', async () => {

@@ -40,6 +40,10 @@ export class Documents {
     return this.#slots.size
   }
 
+  get subscriptions(): number {
+    return [...this.#slots.values()].reduce((sum, { opened }) => sum + (opened?.subscriptions.size ?? 0), 0)
+  }
+
   /**
    * Runs the task with the document, which stays in memory until the task has settled and what it wrote must be durable
    * by then. Tasks for one document start in the order of the calls. Throws UNKNOWN_DOCUMENT, STORAGE_CORRUPT.

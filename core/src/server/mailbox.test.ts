@@ -52,6 +52,7 @@ describe('a mailbox', () => {
     const { value } = await link.until(isNews('mailboxItems', ({ items }) => items.length === 2))
     expect(texts(value.items)).toEqual(['let me in', 'me too'])
     expect(value.mailbox).toEqual(id(1))
+    await admin.subscribe(host)
     await settled()
     expect((await admin.to(host)).news.some(isNews('mailboxItems'))).toBe(false)
   })
@@ -83,6 +84,15 @@ describe('a mailbox', () => {
     await settled()
     expect((await admin.to(host)).news.some(isNews('mailboxItems'))).toBe(false)
     expect(await host.content()).not.toContain(Buffer.from('in time').toString('hex'))
+  })
+
+  it('that has expired is not told of', async () => {
+    await open(admin, id(8))
+    await put(await world.device(), id(8), 'old')
+    nowMs += 60_001
+    await admin.subscribe(host)
+    await settled()
+    expect((await admin.to(host)).news.some(isNews('mailboxItems'))).toBe(false)
   })
 
   it('belongs to who opened it; an admin may close it', async () => {

@@ -46,6 +46,7 @@ export interface ServerStats {
   readonly startedAtMs: number
   readonly connections: number
   readonly documentsInMemory: number
+  readonly subscriptions: number
   /** Bytes that wait for storage. */
   readonly writeQueueBytes: number
   readonly counts: Readonly<Record<ServerEvent, number>>
@@ -111,6 +112,7 @@ class RunningServer implements Server {
       startedAtMs: this.#startedAtMs,
       connections: this.#connections,
       documentsInMemory: this.#documents.inMemory,
+      subscriptions: this.#documents.subscriptions,
       writeQueueBytes: this.#parts.writer.queuedBytes,
       counts: { ...this.#counts }
     }

@@ -190,6 +190,7 @@ export class Session {
     let subscription: Subscription | undefined
     return {
       body: () => {
+        if (this.#channel.end !== undefined) throw this.#channel.end
         // The member may have been removed while the answer waited.
         if (document.durableEpoch?.memberById(member) === undefined) throw document.notAMember()
         this.#subscriptions.get(key)?.end()

@@ -117,10 +117,13 @@ export class DocumentStore {
 
   /** An accepted value of the open slot. */
   async readValue(hash: Uint8Array): Promise<Uint8Array | undefined> {
-    return this.#storage.get(this.#key(parts.value, hash))
+    return this.#storage.get(this.valueKey(hash))
   }
   value(hash: Uint8Array, value: Uint8Array): Entry {
-    return { key: this.#key(parts.value, hash), value }
+    return { key: this.valueKey(hash), value }
+  }
+  valueKey(hash: Uint8Array): Uint8Array {
+    return this.#key(parts.value, hash)
   }
   allValues(): KeyRange {
     return this.#range(parts.value)

@@ -156,6 +156,16 @@ describe('a full subscription', () => {
     expect(delivered(slow.news).names.length).toBe(40)
   })
 
+  it('ends with its connection, in both modes', async () => {
+    await reader.subscribe(host)
+    const other = await writer.add([host])
+    await other.subscribe(host, heads)
+    expect(host.server.stats().subscriptions).toBe(2)
+    for (const device of [reader, other]) await (await device.to(host)).channel[Symbol.asyncDispose]()
+    await settled()
+    expect(host.server.stats().subscriptions).toBe(0)
+  })
+
   it('is bounded in number for a connection', async () => {
     await world[Symbol.asyncDispose]()
     await begin({ limits: { subscriptionsPerConnectionMax: 1 } })

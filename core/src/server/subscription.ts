@@ -35,7 +35,7 @@ export class Subscription {
   #slot: bigint
   #votes: Signed[] = []
   readonly #changedHeads = new Set<string>()
-  #mailboxes = false
+  #mailboxes = true
   #receipt = false
   #greeted = false
   #removed = false
@@ -54,12 +54,10 @@ export class Subscription {
     // A position from before this server lost data: begin at its end, where Subscribed lets the device see the loss.
     this.#position = this.#full && afterPosition < durable.position ? afterPosition : durable.position
     this.#slot = durable.slot
-    this.#mailboxes = true
   }
 
-  /** Starts sending; never throws. Ends with `end` or with the channel. */
+  /** Sends until `end` is called, as the session does when its connection ends. Never rejects. */
   async run(): Promise<void> {
-    this.channel.closed.then(() => this.end())
     try {
       while (!this.#ended) {
         this.#woken = false
@@ -170,11 +168,12 @@ export class Subscription {
   async #sendEnvelopes(): Promise<boolean> {
     const { document } = this
     const after = this.#position
-    if (after >= document.durable.position && this.#greeted) return false
+    const end = document.durable.position
+    if (after >= end && this.#greeted) return false
     const page = await document.readLog(after, deliverItemsMax)
     const through = page.at(-1)?.position ?? after
-    if (through === after && after < document.durable.position)
-      throw new HeddleError('STORAGE_CORRUPT', `the log ends at ${after}, before ${document.durable.position}`)
+    if (through === after && after < end)
+      throw new HeddleError('STORAGE_CORRUPT', `the log ends at ${after}, before ${end}`)
     const others = page.filter(({ member }) => !equalBytes(member, this.member))
     const caughtUp = through >= document.durable.position
     const make = () => this.#deliver(others, after, through, caughtUp)

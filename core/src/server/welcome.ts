@@ -14,6 +14,7 @@ import type { WelcomePlace } from './store.js'
 export class WelcomeWaiters {
   readonly #max: number
   readonly #waiting = new Map<string, Set<ServerChannel>>()
+  readonly #watched = new WeakSet<ServerChannel>()
   #size = 0
 
   constructor(max: number) {
@@ -32,7 +33,7 @@ export class WelcomeWaiters {
     this.#waiting.set(key, channels)
     channels.add(channel)
     this.#size++
-    channel.closed.then(() => this.#remove(key, channel))
+    this.#watch(channel)
     return true
   }
 
@@ -40,6 +41,15 @@ export class WelcomeWaiters {
     const channels = [...(this.#waiting.get(key) ?? [])]
     for (const channel of channels) this.#remove(key, channel)
     return channels
+  }
+
+  /** Once for each channel, however often it asks. */
+  #watch(channel: ServerChannel): void {
+    if (this.#watched.has(channel)) return
+    this.#watched.add(channel)
+    channel.closed.then(() => {
+      for (const key of [...this.#waiting.keys()]) this.#remove(key, channel)
+    })
   }
 
   #remove(key: string, channel: ServerChannel): void {

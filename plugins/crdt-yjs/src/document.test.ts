@@ -197,6 +197,16 @@ describe('toJSON', () => {
     expect(JSON.parse(JSON.stringify(b.toJSON()))).toEqual(expected)
   })
 
+  test('has bytes of its own, also within other values', async () => {
+    const a = await open(1)
+    a.native.getMap('m').set('value', { bytes: new Uint8Array([1, 2, 3]) })
+    const update = taken(a)
+    const b = await open(2)
+    b.apply([update])
+    update.fill(9)
+    expect(b.toJSON()).toEqual({ m: { value: { bytes: { $bytes: [1, 2, 3] } } } })
+  })
+
   test('takes a name like __proto__ for a name', async () => {
     const a = await open(1)
     a.native.getMap('__proto__').set('__proto__', { polluted: true })

@@ -3,7 +3,7 @@ import { HeddleError } from '@heddle/core'
 import * as Y from 'yjs'
 
 export interface CheckedUpdate {
-  /** A copy with a buffer of its own: yjs reads past the end of a view, into what lies beside it. */
+  /** A copy: yjs keeps views of it, for bytes within other values. */
   readonly bytes: Uint8Array
   readonly decoded: ReturnType<typeof Y.decodeUpdate>
 }

@@ -11,6 +11,7 @@ export interface ListenRequest {
   readonly frameBytesMax: number
   /** Every accepted connection, before it is handed out. */
   readonly onAccept: (connection: MemoryConnection) => void
+  readonly onClose: () => void
 }
 
 export class MemoryListener implements Listener {
@@ -23,14 +24,14 @@ export class MemoryListener implements Listener {
   readonly #onAccept: (connection: MemoryConnection) => void
   readonly #onClose: () => void
 
-  constructor(request: ListenRequest, onClose: () => void) {
+  constructor(request: ListenRequest) {
     this.addresses = [request.address]
     this.host = request.host
     this.alpn = request.alpn
     this.publicKey = new Uint8Array(request.publicKey)
     this.frameBytesMax = request.frameBytesMax
     this.#onAccept = request.onAccept
-    this.#onClose = onClose
+    this.#onClose = request.onClose
   }
 
   accept(connection: MemoryConnection): void {

@@ -51,6 +51,11 @@ export class MemoryNetwork {
     this.#fault = loss > 0 && random !== undefined ? () => random() < loss : () => false
   }
 
+  /** Connections and dials that live, for the invariants of a simulation. */
+  get linkCount(): number {
+    return this.#links.size
+  }
+
   /** Changes the latency of everything sent from now on. */
   setLatency(latency: number | Latency): void {
     this.#latency = latencyFunction(latency)
@@ -86,8 +91,12 @@ export class MemoryNetwork {
         { info: { address } }
       )
     }
-    const listener = new MemoryListener(request, () => {
-      if (this.#listeners.get(address) === listener) this.#listeners.delete(address)
+    const listener = new MemoryListener({
+      ...request,
+      onClose: () => {
+        if (this.#listeners.get(address) === listener) this.#listeners.delete(address)
+        request.onClose()
+      }
     })
     this.#listeners.set(address, listener)
     return listener

@@ -78,13 +78,14 @@ class MemoryTransport implements Transport {
         cause: options.signal.reason
       })
     }
-    const listener = this.#network.listen({
+    const listener: Listener = this.#network.listen({
       host: this.#host,
       address: parseAddress(options.address),
       alpn: options.alpn,
       publicKey: options.identity.publicKey,
       frameBytesMax: this.#context.limits.frameBytesMax,
-      onAccept: (connection) => this.#keep(connection)
+      onAccept: (connection) => this.#keep(connection),
+      onClose: () => this.#open.delete(listener)
     })
     this.#open.add(listener)
     return listener

@@ -8,7 +8,6 @@ export class Wire {
   readonly #clock: Clock
   readonly #latencyMs: () => number
   #waiting: { readonly dueMs: number; readonly deliver: () => void }[] = []
-  #lastDueMs = Number.NEGATIVE_INFINITY
   #timer: Disposable | undefined
   #armed = false
   #dead = false
@@ -21,9 +20,7 @@ export class Wire {
   /** Delivers later, never before what was posted earlier. Does nothing on a cut wire. */
   post(deliver: () => void): void {
     if (this.#dead) return
-    const dueMs = Math.max(this.#lastDueMs, this.#clock.now() + Math.max(0, this.#latencyMs()))
-    this.#lastDueMs = dueMs
-    this.#waiting.push({ dueMs, deliver })
+    this.#waiting.push({ dueMs: this.#clock.now() + Math.max(0, this.#latencyMs()), deliver })
     this.#arm()
   }
 
@@ -46,6 +43,7 @@ export class Wire {
 
   #run(): void {
     const nowMs = this.#clock.now()
+    // What is due stops at the first that is not: a faster message waits behind a slower one.
     const due = this.#waiting.findIndex((item) => item.dueMs > nowMs)
     const ready = this.#waiting.splice(0, due === -1 ? this.#waiting.length : due)
     for (const item of ready) if (!this.#dead) item.deliver()

@@ -1,4 +1,5 @@
 /** The memory network: latency by the clock, cuts and healing, faults, and runs that repeat to the letter. */
+import { getEventListeners } from 'node:events'
 import type { Connection, Listener, Transport } from '@heddle/core'
 import {
   createMemoryNetwork,
@@ -158,11 +159,41 @@ describe('a cut', () => {
     await stream?.write(Uint8Array.of(1))
     const late = watch(dial(laptop, 'mem://server'))
     network.cut('mem://server')
+    expect(clock.pending).toBe(0)
     await clock.run({ untilMs: 1000 })
     expect(late.error).toMatchObject({ code: 'TRANSPORT_UNREACHABLE' })
     const connection = await next(listener.connections)
     expect((await connection.incoming[Symbol.asyncIterator]().next()).done).toBe(true)
-    expect(clock.pending).toBe(0)
+    expect(network.linkCount).toBe(0)
+  })
+})
+
+describe('what has ended', () => {
+  it('is forgotten by the network, and by the signals that could have aborted it', async () => {
+    const { network, host } = simulation()
+    await listen(await host('server'), 'mem://server')
+    const laptop = await host('laptop')
+    const { signal } = new AbortController()
+    for (let i = 0; i < 5; i++) {
+      const connection = await dial(laptop, 'mem://server', signal)
+      const stream = await connection.open(signal)
+      await stream.write(Uint8Array.of(1), signal)
+      await connection[Symbol.asyncDispose]()
+      await dial(laptop, 'mem://nobody', signal).catch(() => {})
+    }
+    await expect.poll(() => network.linkCount).toBe(0)
+    expect(getEventListeners(signal, 'abort')).toEqual([])
+  })
+
+  it('by a reset leaves nothing to be read', async () => {
+    const { host } = simulation()
+    const listener = await listen(await host('server'), 'mem://server')
+    const stream = await (await dial(await host('laptop'), 'mem://server')).open()
+    await stream.write(Uint8Array.of(1))
+    const far = await next((await next(listener.connections)).incoming)
+    await stream[Symbol.asyncDispose]()
+    await new Promise((resolve) => setImmediate(resolve))
+    await expect(next(far.frames)).rejects.toMatchObject({ code: 'TRANSPORT_CLOSED' })
   })
 })
 

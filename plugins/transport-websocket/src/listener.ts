@@ -33,16 +33,14 @@ export async function listen(host: Host, options: ListenOptions): Promise<WebSoc
     )
   }
   const signer = await host.platform.crypto.signer(options.identity)
-  if (options.signal.aborted) {
-    throw new HeddleError('ABORTED', `listening on ${options.address} was aborted by the caller`, {
-      cause: options.signal.reason
-    })
-  }
+  if (options.signal.aborted) throw aborted(options)
   const server = address.isSecure ? createHttpsServer({ key: tls.key, cert: tls.cert }) : createHttpServer()
   const listener = new WebSocketListener(host, server, address, protocol, options.alpn, signer)
   await bind(server, address, options.address)
   listener.bound()
-  return listener
+  if (!options.signal.aborted) return listener
+  await listener[Symbol.asyncDispose]()
+  throw aborted(options)
 }
 
 export class WebSocketListener implements Listener {
@@ -78,6 +76,9 @@ export class WebSocketListener implements Listener {
     server.requestTimeout = host.options.handshakeTimeoutMs
     server.on('request', (request, response) => this.#answer(request, response))
     server.on('upgrade', (request, socket, head) => this.#upgrade(request, socket, head))
+    server.on('drop', () => {
+      host.counters.refusedBusy += 1
+    })
     server.on('clientError', (error, socket) => {
       this.#refused(error, 'unknown')
       socket.destroy()
@@ -104,6 +105,7 @@ export class WebSocketListener implements Listener {
   /** Accepted connections live on; those nobody has taken yet, and handshakes, are closed. */
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#stop.signal.aborted) return
+    this.#host.drop(this)
     this.#stop.abort(new HeddleError('DISPOSED', 'the listener was disposed of'))
     // Its callback waits for upgraded connections too, and those live on; the port is free when `close` returns.
     this.#server.close()
@@ -119,7 +121,7 @@ export class WebSocketListener implements Listener {
     response.setHeader('Connection', 'close')
     if (path === HEALTH_PATH && health !== undefined && (request.method === 'GET' || request.method === 'HEAD')) {
       try {
-        const body = JSON.stringify(health())
+        const body = JSON.stringify(health({ ...this.#host.counters }))
         response.writeHead(200, { 'Content-Type': 'application/json', 'Cache-Control': 'no-store' }).end(body)
       } catch (error) {
         this.#host.context.log('error', 'websocket.health-failed', { message: String(error) })
@@ -191,6 +193,10 @@ export class WebSocketListener implements Listener {
       message: error instanceof Error ? error.message : String(error)
     })
   }
+}
+
+function aborted({ address, signal }: ListenOptions): HeddleError {
+  return new HeddleError('ABORTED', `listening on ${address} was aborted by the caller`, { cause: signal.reason })
 }
 
 function bind(server: Server, address: Address, written: string): Promise<void> {

@@ -1,5 +1,8 @@
 /** The options of the WebSocket transport, their defaults and their checks; the same in Node and in browsers. */
+import type { Counters } from './counters.js'
 import { STREAMS_MAX_MAX, WINDOW_BYTES_MAX, WINDOW_BYTES_MIN } from './handshake/index.js'
+
+export type Health = (counters: Readonly<Counters>) => object
 
 export interface WebSocketOptions {
   /**
@@ -7,8 +10,8 @@ export interface WebSocketOptions {
    * another server is refused; without, every name is taken.
    */
   readonly names?: readonly string[]
-  /** Answers GET /healthz with its result as JSON. */
-  readonly health?: () => object
+  /** Answers GET /healthz with its result as JSON; gets what the transport has counted. */
+  readonly health?: Health
   /** PEM texts. `key` and `cert` for listening on wss, `ca` to trust more than the system does when dialling. */
   readonly tls?: { readonly key?: string; readonly cert?: string; readonly ca?: string }
   /** Silence after which the peer is pinged. Default 5000. */
@@ -47,7 +50,7 @@ const NUMBERS = {
 type NumberName = keyof typeof NUMBERS
 export type ResolvedOptions = Readonly<Record<NumberName, number>> & {
   readonly names: readonly string[]
-  readonly health: (() => object) | undefined
+  readonly health: Health | undefined
   readonly tls: { readonly key?: string; readonly cert?: string; readonly ca?: string }
 }
 
@@ -88,10 +91,10 @@ function parseNames(value: unknown): readonly string[] {
   return value.map((name: string) => name.toLowerCase())
 }
 
-function parseHealth(value: unknown): (() => object) | undefined {
+function parseHealth(value: unknown): Health | undefined {
   if (value === undefined) return undefined
   if (typeof value !== 'function') throw new Error('"health" must be a function that returns an object')
-  return value as () => object
+  return value as Health
 }
 
 function parseTls(value: unknown): ResolvedOptions['tls'] {

@@ -35,6 +35,12 @@ export class NodeTransport extends DiallingTransport {
     this.checkOpen()
     const listener = await listen(this.host, options)
     this.host.keep(listener)
+    try {
+      this.checkOpen()
+    } catch (error) {
+      await listener[Symbol.asyncDispose]()
+      throw error
+    }
     return listener
   }
 }

@@ -65,6 +65,8 @@ export class DiallingTransport implements Transport {
         expectPeer: options.expectPeer,
         signal: deadline.signal
       })
+      // An abort during the last step finds nobody waiting for it.
+      deadline.signal.throwIfAborted()
       this.host.counters.connectionsDialled += 1
       return this.host.connection(socket, 'dialling', address, authenticated)
     } catch (error) {
@@ -147,7 +149,7 @@ export class Host {
       afterTurn: this.platform.afterTurn
     })
     this.keep(connection)
-    void connection.closed.then(() => this.#open.delete(connection))
+    void connection.closed.then(() => this.drop(connection))
     return connection
   }
 
@@ -155,7 +157,11 @@ export class Host {
     this.#open.add(item)
   }
 
-  /** Connections first, in parallel, since each may wait for its peer's goodbye; then what accepted them. */
+  drop(item: AsyncDisposable): void {
+    this.#open.delete(item)
+  }
+
+  /** All at once, since each connection may wait for its peer's goodbye. */
   async disposeAll(): Promise<void> {
     const items = [...this.#open]
     this.#open.clear()

@@ -1,4 +1,5 @@
 /** The dialling side, over real sockets: every way not to get a connection says why, and leaves nothing behind. */
+import { getEventListeners } from 'node:events'
 import { createServer as createHttpServer } from 'node:http'
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
 import { createVirtualClock } from '@heddle/transport-memory'
@@ -148,6 +149,22 @@ describe('dialling', () => {
     await server.dial(addressOf(listener))
     await nextOf(listener.connections)
     expect(server.transport.counters).toMatchObject({ connectionsAccepted: 1, handshakesRefused: 1 })
+  })
+
+  it('leaves nothing on the signals that could have aborted it', async () => {
+    const shutdown = new AbortController()
+    await using host = await testHost({}, { signal: shutdown.signal })
+    const address = addressOf(await host.listen())
+    const { signal } = new AbortController()
+    for (let i = 0; i < 3; i++) {
+      const connection = await host.dial(address, signal)
+      const stream = await connection.open(signal)
+      await stream.write(Uint8Array.of(1), signal)
+      await connection[Symbol.asyncDispose]()
+      await host.dial('ws://127.0.0.1:9', signal).catch(() => {})
+    }
+    expect(getEventListeners(signal, 'abort')).toEqual([])
+    await expect.poll(() => getEventListeners(shutdown.signal, 'abort')).toEqual([])
   })
 
   it('refuses what is no address with CONFIG_INVALID', async () => {

@@ -60,9 +60,16 @@ describe('listen', () => {
     })
   })
 
-  it('does not start with an aborted signal', async () => {
-    await using host = await testHost()
+  it('does not start with an aborted signal, and stops again when aborted or disposed of while it starts', async () => {
+    const host = await testHost()
     await expect(host.listen(undefined, AbortSignal.abort())).rejects.toMatchObject({ code: 'ABORTED' })
+    const controller = new AbortController()
+    const aborting = expect(host.listen(undefined, controller.signal)).rejects.toMatchObject({ code: 'ABORTED' })
+    controller.abort()
+    await aborting
+    const late = expect(host.listen()).rejects.toMatchObject({ code: 'DISPOSED' })
+    await host[Symbol.asyncDispose]()
+    await late
   })
 })
 
@@ -90,11 +97,11 @@ describe('HTTP on the same port', () => {
     fetch(`${address.replace('ws:', 'http:')}${path}`, { method })
 
   it('answers GET /healthz with what the option gives', async () => {
-    await using host = await testHost({ health: () => ({ ok: true, documents: 3 }) })
+    await using host = await testHost({ health: ({ connectionsAccepted }) => ({ ok: true, connectionsAccepted }) })
     const address = addressOf(await host.listen())
     const answer = await get(address, '/healthz?verbose=1')
     expect([answer.status, answer.headers.get('content-type')]).toEqual([200, 'application/json'])
-    expect(await answer.json()).toEqual({ ok: true, documents: 3 })
+    expect(await answer.json()).toEqual({ ok: true, connectionsAccepted: 0 })
     expect((await get(address, '/healthz', 'POST')).status).toBe(404)
   })
 

@@ -425,6 +425,21 @@ describe('keep-alive', () => {
   })
 })
 
+describe('a reset', () => {
+  it('drops what was not read, unless the writer had finished', async () => {
+    const { client, server } = connected()
+    const [cut, done] = [await streamOf(client, server), await streamOf(client, server)]
+    await cut.near.write(Uint8Array.of(1))
+    await done.near.write(Uint8Array.of(2))
+    await done.near.finish()
+    await Promise.all([cut.near[Symbol.asyncDispose](), done.near[Symbol.asyncDispose]()])
+    await settled()
+    await expect(cut.far.frames[Symbol.asyncIterator]().next()).rejects.toMatchObject({ code: 'TRANSPORT_CLOSED' })
+    expect((await done.far.frames[Symbol.asyncIterator]().next()).value).toEqual(Uint8Array.of(2))
+    expect((await done.far.frames[Symbol.asyncIterator]().next()).done).toBe(true)
+  })
+})
+
 describe('the end of a connection', () => {
   it('lets what was written before a goodbye be read after it', async () => {
     const { client, server } = connected()

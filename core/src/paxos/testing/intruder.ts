@@ -200,7 +200,9 @@ export class LyingServer {
   onPrepare(from: Peer, request: PrepareRequest): void {
     const { random } = this.#world
     const { group, slot, ctx, ballot } = parsePrepare(request.prepare).value
-    if (random() < 0.2) return
+    if (random() < 0.1) return
+    if (random() < 0.1)
+      return this.#castVote({ group, slot, ctx, ballot: { ...ballot, round: roundMax }, valueHash: ctx })
     if (random() < 0.3) {
       const promised = { ...ballot, round: roundMax }
       const reason = random() < 0.5 ? NackReason.NACK_REASON_PREEMPTED : NackReason.NACK_REASON_ROUND_JUMP
@@ -228,7 +230,11 @@ export class LyingServer {
     const parsed = parseAccept(request.accept).value
     this.#seen.push({ accept: request.accept, value: request.value, parsed })
     const { group, slot, ctx, ballot, valueHash: hash } = parsed
-    const cast = { group, slot, ctx, ballot, valueHash: hash, server: this.id, statementSeq: ++this.#seq }
+    this.#castVote({ group, slot, ctx, ballot, valueHash: hash })
+  }
+
+  #castVote(content: Omit<Vote, 'server' | 'statementSeq'>): void {
+    const cast = { ...content, server: this.id, statementSeq: ++this.#seq }
     const vote = this.#sign('Vote', Vote.encode(cast))
     this.#world.oracle.cast(cast, this.#world.genesis())
     for (const device of this.#world.devices)

@@ -152,7 +152,7 @@ export class MuxStream implements FrameStream, Source {
     return false
   }
 
-  /** A part of a frame arrived; `bytes` is lent. Throws MALFORMED and FRAME_TOO_LARGE, which end the connection. */
+  /** A part of a frame arrived, a view of its message. Throws MALFORMED and FRAME_TOO_LARGE, which end the connection. */
   receivePart(bytes: Uint8Array, isLast: boolean): void {
     if (this.#receiving === 'finished') throw malformed(`a frame on ${this.#init.name} after its end`)
     if (!isLast && bytes.length < PART_BYTES_MIN) throw malformed(`a part of ${bytes.length} bytes`)

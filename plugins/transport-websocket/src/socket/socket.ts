@@ -16,7 +16,7 @@ export interface Socket {
 }
 
 export interface SocketHandlers {
-  /** One binary message, lent for the call. */
+  /** One binary message; the receiver owns it. */
   readonly message: (bytes: Uint8Array) => void
   readonly drained: () => void
   /** Called once; nothing comes after it. */
