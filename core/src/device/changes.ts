@@ -34,6 +34,8 @@ export type Intent = NonNullable<IntentRecord['change']>
 export interface ChangesHooks extends Pick<SlotHooks, 'links' | 'behind'> {
   /** The group is at a new epoch. `owesState`: somebody came who is owed the state by this device. */
   advanced(turn: Turn, owesState: boolean): void
+  /** Whether this device has added somebody who may not have the state yet. */
+  owesState(): boolean
   /** A joiner's mailbox is of no use any more. */
   admitted(mailbox: Uint8Array): void
   /** A server claims a slot this device cannot reach by what it was sent. */
@@ -257,6 +259,7 @@ export class Changes {
         this.#finish(turn, key, state === 'done' ? undefined : state)
         continue
       }
+      if (this.#wouldLeaveStateOwing(change)) continue
       // A commit changes a member once: what else is wanted of it is looked at again in the next slot.
       const subject = await this.#subjectOf(change)
       if (subject !== undefined && subjects.has(subject)) continue
@@ -264,6 +267,14 @@ export class Changes {
       out.push([key, change])
     }
     return out
+  }
+
+  /** Only an admin can give joiners the state: a device gives up that role when all it has added have it. */
+  #wouldLeaveStateOwing(intent: Intent): boolean {
+    const { group } = this.#room
+    if (intent.$case !== 'setRole' || intent.value.role === Role.ROLE_ADMIN) return false
+    if (!equalBytes(intent.value.member, group.memberId) || group.me.role !== Role.ROLE_ADMIN) return false
+    return this.#hooks.owesState() || [...this.#intents.values()].some(({ change }) => change?.$case === 'add')
   }
 
   /** Member id, in hexadecimal, of whom the intent is about. */

@@ -9,7 +9,7 @@ import { generateKeyPackage, MemberGroup, type OwnKeyPackage } from '../group/in
 import { quorum } from '../paxos/index.js'
 import type { CrdtBackend, EndpointIdentity } from '../plugin/index.js'
 import { StateVector } from '../sync/index.js'
-import { DocumentRecord, Role } from '../wire/index.js'
+import { DocumentRecord, type Invite, Role } from '../wire/index.js'
 import type { CreateOptions, Device, DeviceOptions, Document } from './api.js'
 import { OpenDocument } from './document.js'
 import { parseInvite } from './invites.js'
@@ -46,6 +46,8 @@ class OpenedDevice implements Device {
   readonly #crypto: CryptoProvider
   readonly #pool: LinkPool
   readonly #open = new Map<string, Promise<OpenDocument>>()
+  /** Documents whose invite is being followed. */
+  readonly #joining = new Set<string>()
   readonly #stop = new AbortController()
 
   constructor(options: DeviceOptions, identity: EndpointIdentity, crypto: CryptoProvider) {
@@ -93,6 +95,20 @@ class OpenedDevice implements Device {
   async join(link: string, signal?: AbortSignal): Promise<Document> {
     this.#assertUsable()
     const invite = parseInvite(link)
+    const id = toHex(invite.group)
+    if (this.#joining.has(id)) {
+      throw new HeddleError('INVALID', `this device is already joining document ${id}; wait for that or abort it`)
+    }
+    this.#joining.add(id)
+    try {
+      await this.#join(invite, signal)
+    } finally {
+      this.#joining.delete(id)
+    }
+    return await this.#openOnce(invite.group)
+  }
+
+  async #join(invite: Invite, signal: AbortSignal | undefined): Promise<void> {
     if ((await new DocumentStore(this.#options.storage, invite.group).document()) === undefined) {
       if (!this.#crdtTypes.includes(invite.crdtType)) {
         const message = `the document needs the CRDT backend ${invite.crdtType}; this device has ${this.#crdtTypes.join(', ')}`
@@ -109,7 +125,6 @@ class OpenedDevice implements Device {
       }
       await join(invite, on, signal === undefined ? this.#stop.signal : AbortSignal.any([signal, this.#stop.signal]))
     }
-    return await this.#openOnce(invite.group)
   }
 
   async open(documentId: string): Promise<Document> {
@@ -151,14 +166,16 @@ class OpenedDevice implements Device {
     throw new HeddleError('CAPABILITY_MISSING', message)
   }
 
-  #openOnce(groupId: Uint8Array): Promise<OpenDocument> {
+  async #openOnce(groupId: Uint8Array): Promise<OpenDocument> {
+    // What led here may have taken a while.
+    this.#assertUsable()
     const id = toHex(groupId)
     const open = this.#open.get(id)
-    if (open !== undefined) return open
+    if (open !== undefined) return await open
     const opening = this.#openStored(groupId)
     this.#open.set(id, opening)
     opening.catch(() => this.#open.delete(id))
-    return opening
+    return await opening
   }
 
   async #openStored(groupId: Uint8Array): Promise<OpenDocument> {

@@ -66,7 +66,15 @@ export class OpenDocument implements Document {
       this.#following.blame(server, error)
     )
     const receipted = new Map([...stored.servers].map(([id, { receiptedSeq }]) => [id, receiptedSeq]))
-    this.#outgoing = new Outgoing(room, this.#incoming, { ...stored, receipted }, () => this.#following.upload())
+    this.#outgoing = new Outgoing(
+      room,
+      this.#incoming,
+      { ...stored, receipted },
+      {
+        durable: () => this.#following.upload(),
+        safe: () => this.#changes.kick()
+      }
+    )
     this.#following = new Following(room, this.#incoming, () => this.#outgoing, stored.servers, {
       decided: (slots, link) => {
         this.#changes.learn(slots, link.id)
@@ -87,6 +95,7 @@ export class OpenDocument implements Document {
       links: () => this.#following.links,
       behind: (link, slot) => link.channel && this.#background(this.#following.teach(link.channel, slot)),
       catchUp: (link) => this.#background(this.#following.catchUp(link)),
+      owesState: () => this.#outgoing.owesState,
       admitted: (mailbox) => this.#background(this.#invites.close(mailbox, this.#following.links)),
       advanced: (turn, owesState) => {
         if (owesState) this.#outgoing.oweState(turn, room.group.epoch)

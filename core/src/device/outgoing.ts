@@ -55,6 +55,7 @@ export class Outgoing {
   readonly #own = new Map<bigint, OwnEnvelope>()
   readonly #receipted: Map<string, bigint>
   readonly #onDurable: () => void
+  readonly #onSafe: () => void
   #nextUnsealed: bigint
   /** Latest message made durable here, which may be uploaded. */
   #durableSeq: bigint
@@ -66,10 +67,16 @@ export class Outgoing {
   #settling: Settling[] = []
   #safeSeq = 0n
 
-  constructor(room: Room, incoming: Incoming, start: OutgoingStart, onDurable: () => void) {
+  constructor(
+    room: Room,
+    incoming: Incoming,
+    start: OutgoingStart,
+    on: { readonly durable: () => void; readonly safe: () => void }
+  ) {
     this.#room = room
     this.#incoming = incoming
-    this.#onDurable = onDurable
+    this.#onDurable = on.durable
+    this.#onSafe = on.safe
     this.#unsealed = start.unsealed.map(({ key, value }) => ({ entry: readU64(key), bytes: value }))
     this.#nextUnsealed = (this.#unsealed.at(-1)?.entry ?? -1n) + 1n
     for (const { key, value } of start.own) {
@@ -116,6 +123,12 @@ export class Outgoing {
 
   receiptedSeq(server: Uint8Array | string): bigint {
     return this.#receipted.get(typeof server === 'string' ? server : toHex(server)) ?? 0n
+  }
+
+  /** Whether somebody is owed the state, or it is not safe yet. */
+  get owesState(): boolean {
+    const duty = this.#stateDuty
+    return duty !== undefined && (duty.sentVersion.length === 0 || this.ownSeq > this.safeSeq)
   }
 
   /** A message arrived so late that its content has to be said again, and has not been yet. */
@@ -336,6 +349,7 @@ export class Outgoing {
     const seq = this.safeSeq
     if (seq > this.#safeSeq) {
       this.#safeSeq = seq
+      this.#onSafe()
       this.#room.emit({ type: 'safe', seq })
     }
     this.#settle()

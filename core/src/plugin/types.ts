@@ -212,7 +212,8 @@ export interface Transport extends AsyncDisposable {
   readonly schemes: readonly string[]
   /**
    * Connects and authenticates both ends. With `expectPeer`, fails with UNAUTHENTICATED when the other side proves
-   * another key. Throws TRANSPORT_UNREACHABLE, UNAUTHENTICATED, ABORTED.
+   * another key. Throws TRANSPORT_UNREACHABLE (also when nobody there speaks the protocol name), UNAUTHENTICATED,
+   * CONFIG_INVALID for a malformed address, CAPABILITY_MISSING when it cannot dial, ABORTED, DISPOSED.
    */
   dial(address: string, options: DialOptions): Promise<Connection>
   /** Accepts connections (supports.listen). Throws TRANSPORT_ADDRESS_IN_USE. */
@@ -232,6 +233,7 @@ export interface ListenOptions {
   readonly address: string
   readonly signal: AbortSignal
 }
+/** Disposing it frees the address; connections it has accepted live on. */
 export interface Listener extends AsyncDisposable {
   /** Addresses a peer can dial, with the real port. */
   readonly addresses: readonly string[]
@@ -243,6 +245,7 @@ export interface Connection extends AsyncDisposable {
   readonly peer: Uint8Array
   /** Opens a stream; the other side sees it on `incoming` at the latest with its first frame. */
   open(signal?: AbortSignal): Promise<FrameStream>
+  /** Streams the peer opened; ends without an error when the connection ends. */
   readonly incoming: AsyncIterable<FrameStream>
   /** Unreliable, unordered, bounded (supports.datagrams). */
   sendDatagram?(bytes: Uint8Array): void
@@ -253,11 +256,19 @@ export interface ConnectionEnd {
   readonly by: 'local' | 'remote' | 'lost'
   readonly cause?: unknown
 }
+/** A stream that is not read to its end must be disposed of, or it keeps its place on the connection. */
 export interface FrameStream extends AsyncDisposable {
-  /** In order, each complete; the reader owns the bytes. Ends after the peer's `finish`, throws TRANSPORT_CLOSED on reset or loss. */
+  /**
+   * In order, each complete; the reader owns the bytes. Ends after the peer's `finish`, throws TRANSPORT_CLOSED on reset
+   * or loss. One queue: iterating again goes on where the last loop stopped. What arrived before a loss is still
+   * delivered; a reset drops what was not read.
+   */
   readonly frames: AsyncIterable<Uint8Array>
-  /** Resolves when the queue is below its high-water mark: back-pressure. The bytes may be kept until then. Throws FRAME_TOO_LARGE, TRANSPORT_CLOSED. */
+  /**
+   * Resolves when the queue is below its high-water mark: back-pressure. The bytes may be kept until then. Aborting ends
+   * the waiting; a frame that was begun still goes out whole. Throws FRAME_TOO_LARGE, TRANSPORT_CLOSED, ABORTED.
+   */
   write(frame: Uint8Array, signal?: AbortSignal): Promise<void>
-  /** No more writes; what was written still arrives. Disposing without it resets the stream. */
+  /** No more writes; what was written still arrives. Disposing without it resets the stream. Throws TRANSPORT_CLOSED. */
   finish(): Promise<void>
 }

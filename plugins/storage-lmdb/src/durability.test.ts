@@ -1,4 +1,4 @@
-/** What a commit acknowledges survives: SIGKILL at any moment, several times over the same folder. */
+/** What a commit acknowledges is there: for other processes, and after SIGKILL at any moment. */
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -37,6 +37,31 @@ test('every acknowledged batch is there whole after the process was killed, and 
   }
   expect(acknowledged.size).toBeGreaterThanOrEqual(KILLS_AFTER.reduce((sum, lines) => sum + lines, 0))
 }, 120_000)
+
+test('a process sees at once what another has acknowledged, and is told', async () => {
+  const path = join(root, 'shared')
+  const store = await open(path)
+  let calls = 0
+  const watcher = store.watch?.(new Uint8Array(0), () => {
+    calls += 1
+  })
+  const writer = startModule('./writer.ts', [path, '0'])
+  for (let seen = 0; seen < 300 || calls < 2; ) {
+    await writer.printed(seen + 1)
+    for (const line of writer.lines.slice(seen)) {
+      const { key, value } = partOf(Number(line), PARTS - 1)
+      expect(await store.get(key)).toEqual(value)
+      seen += 1
+    }
+    // The two take turns at the write lock.
+    if (seen % 10 === 0) await store.commit({ put: [{ key: Uint8Array.of(0xff), value: Uint8Array.of(seen & 0xff) }] })
+  }
+  writer.process.kill('SIGKILL')
+  await writer.ended
+  watcher?.[Symbol.dispose]()
+  await store.commit({ put: [{ key: Uint8Array.of(0xff), value: new Uint8Array(0) }] })
+  await store[Symbol.asyncDispose]()
+}, 60_000)
 
 test('the environment is one that syncs within the commit', async () => {
   const path = join(root, 'flags')

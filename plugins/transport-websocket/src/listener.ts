@@ -137,7 +137,7 @@ export class WebSocketListener implements Listener {
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     const remote = request.socket.remoteAddress ?? 'unknown'
     const offered = (request.headers['sec-websocket-protocol'] ?? '').split(',').map((name) => name.trim())
-    // An error before the upgrade has done its own handling of it.
+    // Node stops handling the socket's errors here, and an unhandled one would end the process.
     socket.on('error', (error) =>
       this.#host.context.log('debug', 'websocket.socket-error', { remote, message: error.message })
     )
@@ -148,7 +148,7 @@ export class WebSocketListener implements Listener {
     } else if (pathOf(request) !== this.#address.path) {
       refuse(socket, '404 Not Found')
     } else if (!offered.includes(this.#protocol)) {
-      this.#refused(new Error(`offers "${offered.join()}", not "${this.#protocol}"`), remote)
+      this.#refused(new Error(`offers "${offered.join().slice(0, 100)}", not "${this.#protocol}"`), remote)
       refuse(socket, `400 This listener speaks ${this.#protocol}`)
     } else {
       this.#upgrader.handleUpgrade(request, socket, head, (ws) => void this.#authenticate(ws, remote))
