@@ -12,6 +12,20 @@ for (const name of ['SIGINT', 'SIGTERM'] as const) {
   })
 }
 
+// Whoever reads may stop reading: "heddle doc show … | head -1".
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit(0)
+  throw error
+})
+
+for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
+  process.on(event, (error: unknown) => {
+    const what = process.env.HEDDLE_DEBUG && error instanceof Error ? error.stack : String(error)
+    process.stderr.write(`heddle: this should not happen, please report it: ${what}\n`)
+    process.exit(1)
+  })
+}
+
 process.exitCode = await run(
   process.argv.slice(2),
   {

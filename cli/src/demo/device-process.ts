@@ -97,6 +97,8 @@ const nothingSeen: SeenOnWire = { subscribes: 0, subscribed: 0, delivers: 0, ref
 const wire = { ...nothingSeen }
 const problems: string[] = []
 let stepsTyped = 0
+let reportedMs = 0
+const reportIntervalMs = 100
 let session: Session | undefined
 
 const calls = {
@@ -294,6 +296,9 @@ function attach(opened: Document): Document<Y.Doc> {
   open.ledger = new Ledger(typed.native)
   typed.subscribe((event: DocumentEvent) => {
     if (event.type === 'problem' && problems.length < 20) problems.push(`${event.error.code}: ${event.error.message}`)
+    // Enough for somebody who looks at a run that failed.
+    if (preciseNow() < reportedMs + reportIntervalMs) return
+    reportedMs = preciseNow()
     reportProgress(stateText())
   })
   return typed

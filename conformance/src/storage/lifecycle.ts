@@ -156,6 +156,8 @@ function processChecks(factory: StorageFactory, multiProcess: boolean): Check[] 
             const called = new Promise<void>((resolve) => {
               notify = resolve
             })
+            // Batches that change nothing must not hide those of the other user that follow.
+            await store.commit({ expect: [{ key: ascii('absent'), value: undefined }], del: [ascii('absent')] })
             await other.commit({ put: [put('doc/1', numberKey(i))] })
             await expectSoon(called, 'the callback of watch')
           }

@@ -127,15 +127,4 @@ describe('who may ask what', () => {
     expect(await codeOf(device.prepare(host, 1n))).toBe('UNKNOWN_DOCUMENT')
     expect(host.server.stats().documentsInMemory).toBe(0)
   })
-
-  it('needs a request number for a request', async () => {
-    const host = only(await start())
-    const device = await world.device()
-    const { channel } = await device.to(host)
-    await expect(
-      channel.request({ $case: 'pong', value: { nonce: 1n } } as never, { timeoutMs: 50 })
-    ).rejects.toMatchObject({
-      code: 'UNEXPECTED_FRAME'
-    })
-  })
 })

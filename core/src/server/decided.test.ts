@@ -1,7 +1,15 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { toHex } from '../bytes.js'
-import { parseVote } from '../paxos/index.js'
-import { type DecidedSlot, NackReason, Role, SubscribeMode, Value, ValueContent } from '../wire/index.js'
+import { parseVote, signedInput } from '../paxos/index.js'
+import {
+  type DecidedSlot,
+  NackReason,
+  Role,
+  SIGNATURE_LABELS,
+  SubscribeMode,
+  Value,
+  ValueContent
+} from '../wire/index.js'
 import { codeOf, isNews, problemOf } from './testing/expect.js'
 import { type ServerHost, type TestDevice, World } from './testing/world.js'
 
@@ -124,7 +132,16 @@ describe('deciding a commit', () => {
     const tampered = ValueContent.encode({ commit: damaged, welcome })
     expect(await invalid(Value.encode({ content: tampered, signature: new Uint8Array(64) }), 2n)).toMatchObject(nack)
     expect(await invalid(Uint8Array.of(1, 2, 3), 3n)).toMatchObject(nack)
-    expect(a.server.stats().counts.invalidValue).toBe(3)
+    // Signed by its author, but the Welcome is missing for whom the commit adds.
+    const joiner = await world.device()
+    const adding = await admin.value({ adds: [{ keyPackage: joiner.keyPackage.message }] })
+    const lacking = ValueContent.encode({
+      commit: ValueContent.decode(Value.decode(adding.value).content).commit,
+      welcome: new Uint8Array(0)
+    })
+    const signature = admin.group.sign(signedInput(SIGNATURE_LABELS.ValueContent, lacking))
+    expect(await invalid(Value.encode({ content: lacking, signature }), 4n)).toMatchObject(nack)
+    expect(a.server.stats().counts.invalidValue).toBe(4)
   })
 
   it('refuses in the next slot the value that was right in the last', async () => {

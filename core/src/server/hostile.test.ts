@@ -225,6 +225,25 @@ describe('hostile input', () => {
     await stillServes()
   })
 
+  it('that asks without a request number, or for what servers do not do, ends the connection', async () => {
+    const asks: readonly (readonly [Body, bigint])[] = [
+      [{ $case: 'catchUp', value: { group: admin.groupId, fromSlot: 0n } }, 0n],
+      [{ $case: 'pong', value: { nonce: 1n } }, 3n],
+      [{ $case: 'hello', value: { versions: [1], features: [], agent: '' } }, 3n]
+    ]
+    for (const [body, request] of asks) {
+      const peer = await RawPeer.connect(admin.endpoint)
+      await peer.send(body, request)
+      await peer.connection.closed
+      const codes = peer.answers.flatMap((answer) => (answer.body?.$case === 'problem' ? [answer.body.value.code] : []))
+      expect(codes).toContain(ERRORS.UNEXPECTED_FRAME.code)
+    }
+    const peer = await RawPeer.connect(admin.endpoint)
+    await peer.send({ $case: 'pong', value: { nonce: 1n } }, 0n)
+    await settled()
+    expect(peer.ended).toBe(false)
+  })
+
   it('above the size of a frame ends the connection', async () => {
     const peer = await RawPeer.connect(admin.endpoint)
     await peer.write(new Uint8Array(LIMITS.Frame.maxSize + 1))

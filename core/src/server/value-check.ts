@@ -42,7 +42,7 @@ export class ValueCache {
 }
 
 export interface CheckOptions {
-  /** It is decided already: whether its key packages have expired since does not matter any more. */
+  /** It is decided already: whether its key packages have expired, or its Welcome is incomplete, does not matter now. */
   readonly decided?: boolean
 }
 
@@ -61,7 +61,7 @@ export async function checkValue(
   const author = group.committerOf(commit)
   if (!crypto.verify(author.signaturePublicKey, signedInput(SIGNATURE_LABELS.ValueContent, content), signature))
     throw new HeddleError('BAD_SIGNATURE', "the value is not signed by its commit's sender")
-  const next = await group.processCommit(commit, decided ? {} : { nowMs: context.clock.now() })
+  const next = await group.processCommit(commit, decided ? {} : { nowMs: context.clock.now(), welcome })
   const checked = { next: new Epoch(next), welcomeRefs: welcome.length === 0 ? [] : welcomeRefs(welcome) }
   document.values.set(key, checked)
   return checked

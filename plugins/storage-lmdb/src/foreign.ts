@@ -42,10 +42,10 @@ export class ForeignCommits implements Disposable {
     this.#own = id
   }
 
-  /** The write of this process is over; with `isCommitted`, the number it announced was used. */
-  ended(isCommitted: boolean): void {
+  /** The write of this process is over; `hasUsed` tells whether with the number it announced. */
+  ended(hasUsed: boolean): void {
     if (this.#own === undefined) return
-    const last = isCommitted ? this.#own : this.#own - 1
+    const last = hasUsed ? this.#own : this.#own - 1
     const isForeign = this.#own - 1 > this.#seen
     this.#own = undefined
     this.#seen = Math.max(this.#seen, last)

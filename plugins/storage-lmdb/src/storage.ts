@@ -128,6 +128,8 @@ export class LmdbStorage implements Storage {
   async #writeGroup(): Promise<void> {
     let group: readonly Job[] = []
     let outcomes: readonly (HeddleError | undefined)[] | undefined
+    // LMDB gives the number of a transaction that changed nothing to the next one.
+    let hasChanged = false
     try {
       // A child transaction is rolled back as a whole when the callback throws; a plain one would keep half a batch.
       await this.#database.childTransaction(() => {
@@ -138,7 +140,7 @@ export class LmdbStorage implements Storage {
           const refusal = this.#refusal(batch, bytes, roomBytes)
           if (refusal !== undefined) return refusal
           roomBytes -= bytes
-          this.#apply(batch)
+          hasChanged = this.#apply(batch) || hasChanged
           return undefined
         })
       })
@@ -146,7 +148,7 @@ export class LmdbStorage implements Storage {
       await this.#groupFailed(group, outcomes !== undefined, cause)
       return
     }
-    this.#foreign.ended(outcomes?.some((outcome) => outcome === undefined) ?? false)
+    this.#foreign.ended(true)
     group.forEach(({ resolve, reject }, i) => {
       const refusal = outcomes?.[i]
       if (refusal === undefined) resolve()
@@ -213,21 +215,25 @@ export class LmdbStorage implements Storage {
     return undefined
   }
 
-  #apply(batch: Batch): void {
-    for (const range of batch.delRange ?? []) this.#deleteRange(range)
-    for (const key of batch.del ?? []) this.#database.removeSync(key)
+  /** Returns whether anything is different afterwards. */
+  #apply(batch: Batch): boolean {
+    let hasChanged = (batch.put ?? []).length > 0
+    for (const range of batch.delRange ?? []) hasChanged = this.#deleteRange(range) || hasChanged
+    for (const key of batch.del ?? []) hasChanged = this.#database.removeSync(key) || hasChanged
     for (const { key, value } of batch.put ?? []) this.#database.putSync(key, seal(key, value))
+    return hasChanged
   }
 
-  #deleteRange({ gte, lt }: KeyRange): void {
-    for (;;) {
+  #deleteRange({ gte, lt }: KeyRange): boolean {
+    for (let deleted = 0; ; ) {
       const keys: Uint8Array[] = []
       for (const key of this.#database.getKeys({ start: startOf(gte) })) {
         if (compareBytes(key, lt) >= 0 || keys.length >= DELETE_KEYS_MAX) break
         if (compareBytes(key, gte) >= 0) keys.push(key)
       }
       for (const key of keys) this.#database.removeSync(key)
-      if (keys.length < DELETE_KEYS_MAX) return
+      deleted += keys.length
+      if (keys.length < DELETE_KEYS_MAX) return deleted > 0
     }
   }
 

@@ -9,7 +9,7 @@ export interface Ballot {
   readonly round: bigint
   /** Leaf index of the proposer at the slot's epoch. */
   readonly leaf: number
-  /** Random for every start of the proposer's process, so that no ballot is used for two values after a crash. */
+  /** Random for every proposer, so that no ballot is used for two values, neither after a crash nor in two attempts. */
   readonly incarnation: bigint
 }
 
