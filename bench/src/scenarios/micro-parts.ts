@@ -1,7 +1,15 @@
 /** What `micro` measures with: members of real groups without a device around them, and a server without a disk. */
 import { memoryStorage } from '@heddle/storage-memory'
 import { createMemoryNetwork, memoryTransport } from '@heddle/transport-memory'
-import { type Context, type CryptoProvider, createCrypto, disposeAll, startServer, systemContext } from 'heddle'
+import {
+  type Context,
+  type CryptoProvider,
+  compareBytes,
+  createCrypto,
+  disposeAll,
+  startServer,
+  systemContext
+} from 'heddle'
 import type { CoreRooms, DeviceChannel, MemberGroup } from './core-rooms.js'
 
 export interface Tools {
@@ -49,15 +57,15 @@ export class Sender {
   }
 }
 
-/** A group of one, on a server that need not exist. */
-export async function newGroup(tools: Tools, server = tools.context.random(32)): Promise<MemberGroup> {
+/** A group of one; the servers it names need not exist. */
+export async function newGroup(tools: Tools, serverIds: readonly Uint8Array[]): Promise<MemberGroup> {
   const { rooms, context } = tools
   return await rooms.group.MemberGroup.create(
     {
       groupId: context.random(16),
       keyPackage: await newKeyPackage(tools, tools.crypto.publicKeyOf(founderSeed)),
       document: { crdtType: 'yjs/1', protocolVersion: 1, policy: { retainedEpochs: 8, retainedDays: 14 } },
-      servers: [{ id: server, addresses: ['mem://server'] }],
+      servers: serverIds.toSorted(compareBytes).map((id) => ({ id, addresses: ['mem://server'] })),
       faultBound: 0,
       defaultRole: rooms.wire.Role.ROLE_EDITOR
     },
@@ -67,7 +75,7 @@ export async function newGroup(tools: Tools, server = tools.context.random(32)):
 
 /** A group of two: who writes, and who reads. */
 export async function newPair(tools: Tools): Promise<{ readonly writer: MemberGroup; readonly reader: MemberGroup }> {
-  const founder = await newGroup(tools)
+  const founder = await newGroup(tools, [tools.context.random(32)])
   const keyPackage = await newKeyPackage(tools, tools.context.random(32))
   const { welcome, pending } = await founder.buildCommit({ adds: [{ keyPackage: keyPackage.message }] })
   if (welcome === undefined) throw new Error('adding a member made no Welcome')

@@ -110,17 +110,19 @@ export interface CrdtBackend<Native = unknown> extends AsyncDisposable {
 }
 
 export interface CrdtInit {
-  /** 16 bytes, unique for every session in which anything may be written; the backend takes the bits it needs. */
+  /** 16 bytes, unique for every session in which anything may be written; the backend takes the first bits, actorIdBits. */
   readonly actor: Uint8Array
   readonly snapshot?: Uint8Array
   readonly updates?: readonly Uint8Array[]
 }
 
+/** After disposal every call throws DISPOSED; once tainted, every call throws CRDT_TAINTED. Byte arrays are plain. */
 export interface CrdtDoc<Native = unknown> extends AsyncDisposable {
   /** What the app edits: a Y.Doc, a LoroDoc, an Automerge handle. */
   readonly native: Native
   /**
-   * Applies others' updates as one batch, in the order given. `pending` counts updates that wait for one not yet seen.
+   * Applies others' updates as one batch, in the order given. `applied` counts those of the batch that took effect,
+   * `pending` all updates, earlier ones too, that wait for one not yet seen.
    * Throws CRDT_MALFORMED with the document unchanged, or CRDT_TAINTED: then every later call throws it too.
    */
   apply(updates: readonly Uint8Array[]): { readonly applied: number; readonly pending: number }
@@ -135,9 +137,9 @@ export interface CrdtDoc<Native = unknown> extends AsyncDisposable {
   diff(since: Uint8Array): Uint8Array
   /** The whole state; `shallow` may drop history (supports.shallowSnapshot). */
   snapshot(options?: { readonly shallow?: boolean }): Uint8Array
-  /** Calls back after local changes; a signal only, the bytes come from `flush`. */
+  /** Calls back after local changes; a signal only, the bytes come from `flush`, which the callback may call. */
   onLocalChange(callback: () => void): Disposable
-  /** A value that is equal, compared by structure, on replicas that have converged. For tests and `doc show`. */
+  /** Plain JSON, equal on replicas that have converged, whatever types the app has named. For tests and `doc show`. */
   toJSON(): unknown
 }
 
@@ -148,22 +150,32 @@ export interface StorageSupports {
   readonly durable: boolean
   /** Several processes may use it at once. */
   readonly multiProcess: boolean
+  /** At least 256. */
   readonly keyBytesMax: number
+  /** At least 32 MiB. */
   readonly valueBytesMax: number
 }
 
-/** Ordered bytes with atomic batches. Keys are compared as unsigned bytes (memcmp), a prefix before what it prefixes. */
+/**
+ * Ordered bytes with atomic batches. Keys have 1 to keyBytesMax bytes (others throw CAPABILITY_MISSING) and are compared
+ * as unsigned bytes (memcmp), a prefix before what it prefixes. Errors come as rejections. Disposing waits for earlier
+ * commits; it may be repeated, and afterwards everything throws STORAGE_CLOSED.
+ */
 export interface Storage extends AsyncDisposable {
   /** The value, or undefined. Sees every batch whose `commit` has resolved. Throws STORAGE_CLOSED. */
   get(key: Uint8Array): Promise<Uint8Array | undefined>
-  /** Pages of entries in key order (`reverse`: descending); a consistent view per page, not over the whole scan. */
+  /**
+   * Pages of 1 to 1024 entries and at most about 4 MiB, in key order (`reverse`: descending); a consistent view per page,
+   * not over the whole scan. Bounds of a range may have any length; an empty range gives no page. Throws ABORTED.
+   */
   scan(range: ScanRange, signal?: AbortSignal): AsyncIterable<readonly Entry[]>
   /**
    * All or nothing, and durable when it resolves (supports.durable). First every `expect` is checked (STORAGE_CONFLICT
-   * when one fails), then `delRange`, `del`, `put` take effect in this order. Calls take effect in the order made.
+   * when one fails), then `delRange`, `del`, `put` take effect in this order. Calls take effect in the order made. The
+   * batch is borrowed until it settles.
    */
   commit(batch: Batch): Promise<void>
-  /** Another process committed under `prefix` (supports.multiProcess). */
+  /** Another process committed under `prefix`, or may have (supports.multiProcess). */
   watch?(prefix: Uint8Array, callback: () => void): Disposable
 }
 export interface Entry {

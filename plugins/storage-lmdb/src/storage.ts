@@ -148,7 +148,7 @@ export class LmdbStorage implements Storage {
       await this.#groupFailed(group, outcomes !== undefined, cause)
       return
     }
-    this.#foreign.ended(true)
+    this.#foreign.ended(hasChanged)
     group.forEach(({ resolve, reject }, i) => {
       const refusal = outcomes?.[i]
       if (refusal === undefined) resolve()

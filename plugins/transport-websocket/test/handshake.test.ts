@@ -192,11 +192,12 @@ describe('the handshake', () => {
     }
   })
 
-  it('takes an identity only as a whole key pair', () => {
-    expect(() => checkIdentity({ publicKey: EVE.publicKey, secretKey: CLIENT.secretKey })).toThrow(
-      /no Ed25519 key pair/
-    )
+  it('takes an identity only as a whole key pair', async () => {
+    const mixed = { publicKey: EVE.publicKey, secretKey: CLIENT.secretKey }
+    expect(() => checkIdentity(mixed)).toThrow(/no Ed25519 key pair/)
     expect(checkIdentity(CLIENT)).toEqual(CLIENT.publicKey)
+    await expect(nodeCrypto.signer(mixed)).rejects.toThrow(/no Ed25519 key pair/)
+    expect((await nodeCrypto.signer(CLIENT)).publicKey).toEqual(CLIENT.publicKey)
   })
 })
 
