@@ -171,14 +171,14 @@ describe.concurrent('heddle doc', { timeout: 90_000 }, () => {
 
   it('says that the folder is in use, and by which process', async () => {
     await mkdir(join(folder, 'in-use'))
-    await writeFile(join(folder, 'in-use', 'lock'), `${process.pid}\n`)
+    await writeFile(join(folder, 'in-use', 'lock'), `${process.pid} ${Date.now()}\n`)
     const outcome = await heddle(['doc', 'list', ...device('in-use')])
     expectSentence(outcome, new RegExp(`in use by process ${process.pid}`))
   })
 
   it('takes over the folder of a process that died', async () => {
     await mkdir(join(folder, 'died'))
-    await writeFile(join(folder, 'died', 'lock'), '999999999\n')
+    await writeFile(join(folder, 'died', 'lock'), '999999999 1700000000000\n')
     expect(await heddle(['doc', 'list', ...device('died')])).toMatchObject({ code: 0, stderr: '' })
   })
 

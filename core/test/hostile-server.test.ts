@@ -79,8 +79,10 @@ const envelopesLie = (change: (envelopes: readonly Uint8Array[]) => readonly Uin
     fetched: (value) => ({ ...value, envelopes: change(value.envelopes) })
   })
 
-const signedLie = (signed: Signed | undefined, random: SeededRandom): Signed | undefined =>
-  signed && { ...signed, signature: flipped(signed.signature, random) }
+const badlySigned = (signed: Signed, random: SeededRandom): Signed => ({
+  ...signed,
+  signature: flipped(signed.signature, random)
+})
 
 const slotsLie = (change: (slot: DecidedSlot) => DecidedSlot): Liar =>
   lying({
@@ -168,7 +170,7 @@ const attacks: readonly Attack[] = [
     name: 'signs receipts badly',
     liar: ({ random }) =>
       lying({
-        receipts: ({ receipts }) => ({ receipts: receipts.flatMap((one) => signedLie(one, random) ?? []) })
+        receipts: ({ receipts }) => ({ receipts: receipts.map((one) => badlySigned(one, random)) })
       }),
     reported: 'BAD_SIGNATURE'
   },
@@ -206,7 +208,7 @@ const attacks: readonly Attack[] = [
     liar: ({ random }) =>
       slotsLie((slot) => ({
         ...slot,
-        certificate: { votes: slot.certificate.votes.flatMap((vote) => signedLie(vote, random) ?? []) }
+        certificate: { votes: slot.certificate.votes.map((vote) => badlySigned(vote, random)) }
       })),
     reported: 'BAD_SIGNATURE'
   },
@@ -236,8 +238,8 @@ const attacks: readonly Attack[] = [
     name: 'signs promises and votes badly',
     liar: ({ random }) =>
       lying({
-        promise: (value) => ({ ...value, promise: signedLie(value.promise, random) }),
-        vote: (value) => ({ ...value, vote: signedLie(value.vote, random) })
+        promise: (value) => ({ ...value, promise: badlySigned(value.promise, random) }),
+        vote: (value) => ({ ...value, vote: badlySigned(value.vote, random) })
       }),
     reported: 'INVALID'
   },
@@ -245,13 +247,12 @@ const attacks: readonly Attack[] = [
     name: 'votes for what nobody proposed',
     liar: ({ random, sign }) =>
       lying({
-        vote: ({ vote }) =>
-          vote && {
-            vote: sign(
-              SIGNATURE_LABELS.Vote,
-              Vote.encode({ ...Vote.decode(vote.statement), valueHash: random.bytes(32) })
-            )
-          }
+        vote: ({ vote }) => ({
+          vote: sign(
+            SIGNATURE_LABELS.Vote,
+            Vote.encode({ ...Vote.decode(vote.statement), valueHash: random.bytes(32) })
+          )
+        })
       })
   },
   {

@@ -195,6 +195,7 @@ class Walk {
     const { random } = this.world
     const how = random.below(3)
     this.#say(`${actor.name} ${['dies', 'will die at a commit', 'is closed'][how]}`)
+    this.world.calm(actor.name)
     if (how === 0) await this.world.kill(actor.name)
     else if (how === 1) this.world.crashAt(actor.name, 1 + random.below(3), random.pick(['before', 'after']))
     else await this.world.settle(this.world.stop(actor.name))

@@ -49,6 +49,8 @@ interface Node {
   /** Batches it has committed since the world began. */
   commits: number
   crash: Crash | undefined
+  /** What its next commits fail with. */
+  failure: Error | undefined
 }
 
 /** A moment at which a process dies: at its next but n-th commit, before that takes effect or once it is durable. */
@@ -139,7 +141,7 @@ export class World {
   }
 
   async startServer(name: string): Promise<Server> {
-    const context = this.#context(name)
+    const context = this.contextOf(name)
     const transport = await this.#plugin(memoryTransport({ network: this.#network, host: name }), name, context)
     const server = await startServer({
       storage: await this.#storage(name, context),
@@ -154,7 +156,7 @@ export class World {
   }
 
   async openDevice(name: string): Promise<Device> {
-    const context = this.#context(name)
+    const context = this.contextOf(name)
     const raw = await this.#plugin(memoryTransport({ network: this.#network, host: name }), name, context)
     const transport = this.tap.wrap(raw, name)
     const device = await openDevice({
@@ -193,6 +195,11 @@ export class World {
     return this.#node(name).commits
   }
 
+  /** Lets the disk of this process fail from now on, or work again. */
+  failDisk(name: string, failure: Error | undefined): void {
+    this.#node(name).failure = failure
+  }
+
   /** Takes back a `crashAt` that has not come true. */
   calm(name: string): void {
     this.#node(name).crash = undefined
@@ -224,7 +231,7 @@ export class World {
   }
 
   /** Lets time pass until the task is done; fails when that takes longer than `withinMs` of virtual time. */
-  async settle<T>(task: Promise<T>, withinMs = 60_000): Promise<T> {
+  async settle<T>(task: PromiseLike<T>, withinMs = 60_000): Promise<T> {
     let outcome: { readonly value: T } | { readonly error: unknown } | undefined
     task.then(
       (value) => {
@@ -273,13 +280,14 @@ export class World {
       running: [],
       clock: undefined,
       commits: 0,
-      crash: undefined
+      crash: undefined,
+      failure: undefined
     }
     this.#nodes.set(name, node)
     return node
   }
 
-  #context(node: string): Context {
+  contextOf(node: string): Context {
     const clock = new ProcessClock(this.clock)
     this.#node(node).clock = clock
     const random = seededRandom(this.random.below(2 ** 31) + this.#starts++)
@@ -316,6 +324,7 @@ export class World {
         for (const key of batch.del ?? []) this.#trace.update(key)
         const crash = ++node.commits === node.crash?.atCommit && node.clock === clock ? node.crash : undefined
         if (crash?.when === 'before') await die(crash)
+        if (node.failure !== undefined) throw node.failure
         await storage.commit(batch)
         if (crash?.when === 'after') await die(crash)
       },
@@ -324,4 +333,4 @@ export class World {
   }
 }
 
-export const textOf = (document: Document) => (document as Document<YjsDoc>).native.getText('text')
+export const textOf = (document: Document) => (document as Document<YjsDoc['native']>).native.getText('text')

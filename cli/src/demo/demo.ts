@@ -36,13 +36,17 @@ export async function runDemo(options: DemoOptions): Promise<Report> {
   const signal = AbortSignal.any([options.signal, stop.signal])
   const cast = await Cast.assemble(options.keep, (error) => stop.abort(error))
   const startMs = performance.now()
-  const bark = (afterMs: number) => {
+  const bark = (limitMs: number) => {
+    const leftMs = limitMs - (performance.now() - startMs)
     return setTimeout(() => {
       const lines = cast.states().map((state) => `\n  ${state}`)
       stop.abort(
-        new HeddleError('INTERNAL', `the demo hangs: it did not end within ${afterMs / 1000} s.${lines.join('')}`)
+        new HeddleError(
+          'INTERNAL',
+          `the demo hangs: it did not end within ${(limitMs / 1000).toFixed(0)} s.${lines.join('')}`
+        )
       )
-    }, afterMs)
+    }, leftMs)
   }
   let watchdog = bark(watchdogMs)
   try {
@@ -65,7 +69,7 @@ export async function runDemo(options: DemoOptions): Promise<Report> {
     const report = await judge(evidence, cast, { reduced: characters !== undefined, trace: trace !== undefined })
     await cast[Symbol.asyncDispose]()
     const facts = [...report.facts, ...traceFacts(trace)]
-    if (options.keep) facts.push(['folder', cast.folder])
+    if (options.keep) options.say(`the folders are kept in ${cast.folder}`)
     return { ...report, facts }
   } catch (cause) {
     // What failed first is what matters; what then cannot be cleaned up is said beside it.

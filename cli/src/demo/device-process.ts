@@ -73,10 +73,7 @@ export interface SeenOnWire {
 
 export interface DeviceState {
   readonly epoch: number
-  readonly role: RoleName | 'removed'
   readonly connection: string
-  readonly connectedServers: number
-  readonly waiting: number
 }
 
 interface Session {
@@ -91,20 +88,23 @@ interface Session {
 
 /** Edits of the fast part between two looks at whether the device has stored what it was given. */
 const strideEdits = 256
+/** Between two lines of progress that nothing but an event caused. */
+const reportIntervalMs = 100
 
-const stop = new AbortController()
+/** Calls go on until they are done or the process is ended. */
+const never = new AbortController().signal
 const nothingSeen: SeenOnWire = { subscribes: 0, subscribed: 0, delivers: 0, refusals: 0 }
 const wire = { ...nothingSeen }
 const problems: string[] = []
 let stepsTyped = 0
 let reportedMs = 0
-const reportIntervalMs = 100
+const looks = new Set<() => void>()
 let session: Session | undefined
 
 const calls = {
   /** `onlyServers`: addresses the device can reach; without it, all. */
-  async open({ path, onlyServers }: { path: string; onlyServers?: readonly string[] }): Promise<{ deviceId: string }> {
-    const context = systemContext({ signal: stop.signal, log: logToParent })
+  async open({ path, onlyServers }: { path: string; onlyServers?: readonly string[] }): Promise<void> {
+    const context = systemContext({ log: logToParent })
     const plugins = await startPlugins(
       { crdts: [yjs()], storage: lmdbStorage({ path }), transports: [websocket()] },
       context
@@ -118,7 +118,6 @@ const calls = {
     const opened = [plugins, device]
     Object.assign(wire, nothingSeen)
     session = { device, gate, opened, document: undefined, ledger: undefined, steps: [], desk: undefined }
-    return { deviceId: device.id }
   },
 
   /** Creates the document with headings and the shared passage. */
@@ -130,13 +129,13 @@ const calls = {
     sharedFile: string
   }): Promise<{ document: string }> {
     const shared = await readFile(sharedFile, 'utf8')
-    const document = attach(await current().device.create({ servers }, stop.signal))
+    const document = attach(await current().device.create({ servers }))
     layOut(document.native.getText(textName), shared.trimEnd())
     return { document: document.id }
   },
 
   async join({ link }: { link: string }): Promise<{ document: string; member: string }> {
-    const document = attach(await current().device.join(link, stop.signal))
+    const document = attach(await current().device.join(link))
     return { document: document.id, member: document.memberId }
   },
 
@@ -171,11 +170,11 @@ const calls = {
     }
     const part = steps.slice(from, to)
     const startedMs = preciseNow()
-    const stored = () => document().settled('stored', stop.signal)
+    const stored = () => document().settled('stored')
     const typed =
       perSecond === undefined
-        ? await typeFast(part, make, strideEdits, stored, stop.signal)
-        : await typePaced(part, make, perSecond, stop.signal)
+        ? await typeFast(part, make, strideEdits, stored, never)
+        : await typePaced(part, make, perSecond, never)
     reportProgress(`typed all up to ${to}, ${stateText()}`, stepsTyped)
     return { ...typed, startedMs, endedMs: preciseNow() }
   },
@@ -188,11 +187,11 @@ const calls = {
   },
 
   async rotate(_: Nothing): Promise<void> {
-    await document().rotate(stop.signal)
+    await document().rotate()
   },
 
   async remove({ member }: { member: string }): Promise<void> {
-    await document().remove(member, stop.signal)
+    await document().remove(member)
   },
 
   /** Cuts the network off; resolves when the document says so too. */
@@ -202,7 +201,7 @@ const calls = {
   },
 
   async settled({ level }: { level: 'stored' | 'sent' | 'safe' }): Promise<void> {
-    await document().settled(level, stop.signal)
+    await document().settled(level)
   },
 
   /** How far the document contains what each Yjs client wrote. */
@@ -211,21 +210,16 @@ const calls = {
   },
 
   /** Resolves when the document contains everything below these clocks. */
-  async awaitContent({ clocks }: { clocks: ReadonlyMap<number, number> }): Promise<{ atMs: number }> {
+  async awaitContent({ clocks }: { clocks: ReadonlyMap<number, number> }): Promise<void> {
     await until(() => {
       const reached = clocksOf(document())
       return [...clocks].every(([client, clock]) => (reached.get(client) ?? 0) >= clock)
     })
-    return { atMs: preciseNow() }
   },
 
   /** Resolves when so many servers are connected. */
   async awaitServers({ count }: { count: number }): Promise<void> {
     await until(() => connectedServers(document()) >= count)
-  },
-
-  async awaitEpoch({ epoch }: { epoch: number }): Promise<void> {
-    await until(() => document().status().epoch >= BigInt(epoch))
   },
 
   async awaitRemoved(_: Nothing): Promise<void> {
@@ -238,8 +232,8 @@ const calls = {
   },
 
   async state(_: Nothing): Promise<DeviceState> {
-    const { epoch, role, connection, waiting } = document().status()
-    return { epoch: Number(epoch), role, connection, connectedServers: connectedServers(document()), waiting }
+    const { epoch, connection } = document().status()
+    return { epoch: Number(epoch), connection }
   },
 
   async self(_: Nothing): Promise<{ member: string }> {
@@ -304,7 +298,7 @@ function attach(opened: Document): Document<Y.Doc> {
   return typed
 }
 
-/** Resolves when the condition holds; looks again at every event and every change of the text. */
+/** Resolves when the condition holds; looks again at every event, every change of the text and every refusal. */
 async function until(condition: () => boolean): Promise<void> {
   const open = document()
   if (condition()) return
@@ -313,10 +307,12 @@ async function until(condition: () => boolean): Promise<void> {
       if (!condition()) return
       subscription[Symbol.dispose]()
       open.native.off('afterTransaction', check)
+      looks.delete(check)
       resolve()
     }
     const subscription = open.subscribe(check)
     open.native.on('afterTransaction', check)
+    looks.add(check)
   })
 }
 
@@ -354,5 +350,7 @@ function countFrame(direction: 'out' | 'in', frame: Uint8Array): void {
   if (direction === 'out' && kind === 'subscribe') wire.subscribes++
   if (direction === 'in' && kind === 'subscribed') wire.subscribed++
   if (direction === 'in' && kind === 'deliver') wire.delivers++
-  if (direction === 'in' && kind === 'problem' && code === notAMember) wire.refusals++
+  if (direction !== 'in' || kind !== 'problem' || code !== notAMember) return
+  wire.refusals++
+  for (const look of [...looks]) look()
 }

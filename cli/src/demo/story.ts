@@ -216,7 +216,7 @@ async function goOffline(
   const { connection } = await B.call('state', {})
   const testimony = await B.call('testify', {})
   const clocksOfA = await A.call('clocks', {})
-  // B's offline edits are those of B's last client id beyond what A has of it.
+  // Whether A has all that B has typed, which it must not: B's last edits were made without a network.
   const reachedA = testimony.marks.inserts.every(({ client, to }) => (clocksOfA.get(client) ?? 0) >= to)
   await B.end('SIGKILL')
   say('A has renewed its keys again; B loses power with its edits stored and not sent')

@@ -35,8 +35,9 @@ export async function judge(evidence: Evidence, cast: Pick<Cast, 'path'>, option
   const sealedBytes = final.A.sealedBytes + beforePowerCut.sealedBytes + final.B.sealedBytes
   const messages = final.A.messages + final.B.messages
   const leaks = await searchFolders(evidence, cast)
+  const text = textChecks(evidence, lost)
   const checks = [
-    ...textChecks(evidence, lost),
+    ...text,
     ...storyChecks(evidence),
     ...removalChecks(evidence),
     ...leaks,
@@ -52,7 +53,7 @@ export async function judge(evidence: Evidence, cast: Pick<Cast, 'path'>, option
   )
   return {
     measures: {
-      converged: checks.slice(0, textCheckCount).every(({ ok }) => ok),
+      converged: text.every(({ ok }) => ok),
       edits,
       epochs: evidence.epochs.A,
       servers: serverCount,
@@ -85,9 +86,7 @@ export async function judge(evidence: Evidence, cast: Pick<Cast, 'path'>, option
   }
 }
 
-/** The first checks of the list: together they are `converged`. */
-const textCheckCount = 4
-
+/** Together they are `converged`. */
 function textChecks({ final, plans, markers }: Evidence, lost: number): readonly Check[] {
   const { sections, notes } = partsOf(final.A.text)
   const wrong = (['A', 'B'] as const).filter((writer) => sections[writer] !== plans[writer].outcome)

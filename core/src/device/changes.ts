@@ -348,7 +348,7 @@ export class Changes {
     }
     turn.put(store.key('decided', decided.slot), DecidedSlot.encode(decided))
     if (decided.slot >= decidedKept) turn.del(store.key('decided', decided.slot - decidedKept))
-    this.#advanced(turn, own, !own && this.#inheritsDuty(before))
+    this.#advanced(turn, own, this.#inheritsDuty(before))
   }
 
   /**

@@ -107,7 +107,9 @@ export class OpenDocument implements Document {
       }
     })
     this.#invites = new Invites(room, stored.invites, (turn, value) => this.#changes.add(turn, { $case: 'add', value }))
-    this.#localChanges = room.replica.doc.onLocalChange(() => this.#wake())
+    this.#localChanges = room.replica.doc.onLocalChange(() => {
+      if (!this.#outgoing.isHolding) this.#wake()
+    })
   }
 
   /** Reads what is stored beside the group and the CRDT, and begins to follow the servers. */

@@ -5,7 +5,7 @@
  */
 import { equalBytes, toHex } from '../bytes.js'
 import { HeddleError } from '../errors.js'
-import type { DeviceChannel, News } from '../net/index.js'
+import { type DeviceChannel, errorOf, type News } from '../net/index.js'
 import { quorum } from '../paxos/index.js'
 import {
   DecidedSlot,
@@ -204,11 +204,9 @@ export class Following implements LinkUser {
         this.#events.mailbox(news, link)
         break
       case 'problem':
-        // The server ended the subscription, as when it learned of this device's removal.
-        this.#lose(followed)
-        this.#subscribe(followed, this.#modeFor(followed)).catch((error: unknown) =>
-          this.#subscribeFailed(followed, error)
-        )
+        // The server ended the subscription, as when it learned of this device's removal. It is asked again after a pause,
+        // however often it says so.
+        if (followed.channel !== undefined) this.#subscribeFailed(followed, errorOf(news.value))
         break
       default:
         break

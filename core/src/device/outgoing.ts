@@ -117,6 +117,11 @@ export class Outgoing {
     return max
   }
 
+  /** Local edits ride with the next message; a receipt or a timer asks for that turn, more edits need not. */
+  get isHolding(): boolean {
+    return this.#hold !== undefined
+  }
+
   get unsealedCount(): number {
     return this.#unsealed.length
   }
@@ -148,6 +153,7 @@ export class Outgoing {
     const canSeal = online && !inFlight && this.#mayWrite
     const before = this.ownSeq
     const flushed = canSeal || this.#mustFlush || !online || !this.#mayWrite
+    if (flushed) this.dispose()
     if (canSeal) {
       await this.#payState(turn)
       await this.#sealUpdates(turn)

@@ -1,4 +1,5 @@
 import { encode } from 'ts-mls/codec/tlsEncoder.js'
+import type { Extension } from 'ts-mls/extension.js'
 import { signGroupInfo } from 'ts-mls/groupInfo.js'
 import { type LeafNodeTBSCommit, signLeafNodeCommit } from 'ts-mls/leafNode.js'
 import { encodeMlsMessage } from 'ts-mls/message.js'
@@ -8,12 +9,17 @@ import { describe, expect, test } from 'vitest'
 import { concatBytes, equalBytes, utf8 } from '../bytes.js'
 import type { CryptoProvider } from '../crypto/index.js'
 import { HeddleError } from '../errors.js'
+import { Role } from '../wire/index.js'
+import { leafRules, writeGroupExtensions } from './extensions.js'
 import { MemberGroup, PublicGroup, readKeyPackage } from './index.js'
 import {
+  buildEpoch,
+  createWelcome,
   decodeGroupInfoMessage,
   decodePublicMessage,
   encodeGroupInfoMessage,
   encodePublicMessage,
+  encodeWelcome,
   hashTree,
   rootHash
 } from './mls/index.js'
@@ -60,6 +66,15 @@ async function withTree(
   )
   const tbs = { ...groupInfo, extensions, groupContext: { ...groupInfo.groupContext, treeHash } }
   return encodeGroupInfoMessage(await signGroupInfo(tbs, signatureKey, group.public.suite.mls.signature))
+}
+
+/** The GroupInfo of the group with other extensions in its context, signed by a real member. */
+async function withExtensions(member: Member, change: (extensions: Extension[]) => Extension[]): Promise<Uint8Array> {
+  const groupInfo = decodeGroupInfoMessage(await member.group.groupInfo())
+  const groupContext = { ...groupInfo.groupContext, extensions: change(groupInfo.groupContext.extensions) }
+  const { signatureKey } = secretsOf(member)
+  const { signature } = member.group.public.suite.mls
+  return encodeGroupInfoMessage(await signGroupInfo({ ...groupInfo, groupContext }, signatureKey, signature))
 }
 
 /** Whose signatures are all taken for right, so that mutations get past them. */
@@ -330,6 +345,52 @@ describe('a hostile GroupInfo', () => {
       await expect(PublicGroup.fromGroupInfo(await withUnmerged(change), w.a.deps)).rejects.toThrow(/unmerged leaf/)
   })
 
+  test('that a member did not sign is refused', async () => {
+    const w = await world(752)
+    const groupInfo = decodeGroupInfoMessage(await w.a.group.groupInfo())
+    const badSignature = expect.objectContaining({ code: 'BAD_SIGNATURE' })
+    for (const signer of [0, 1]) {
+      const changed = { ...groupInfo, signer, signature: signer === 0 ? new Uint8Array(64) : groupInfo.signature }
+      await expect(PublicGroup.fromGroupInfo(encodeGroupInfoMessage(changed), w.a.deps)).rejects.toThrow(badSignature)
+    }
+    const nobody = encodeGroupInfoMessage({ ...groupInfo, signer: 4_000_000 })
+    await expect(PublicGroup.fromGroupInfo(nobody, w.a.deps)).rejects.toThrow(/not in the tree/)
+  })
+
+  test('whose state is not that of a Heddle group in its one form is refused', async () => {
+    const w = await world(751)
+    const { document, servers, roles } = w.observer
+    const state = { document, servers, roles }
+    const stranger = { member: new Uint8Array(16).fill(0xff), role: Role.ROLE_EDITOR }
+    const cases: readonly (readonly [RegExp, (extensions: Extension[]) => Extension[]])[] = [
+      [/in another order/, (extensions) => [...extensions].reverse()],
+      [
+        /other extensions/,
+        (extensions) => [...extensions, { extensionType: 'external_senders', extensionData: GARBAGE }]
+      ],
+      [/lacks extension/, (extensions) => extensions.slice(0, -1)],
+      [/other extensions/, (extensions) => extensions.slice(1)],
+      [/default role/, () => writeGroupExtensions({ ...state, roles: { ...roles, defaultRole: Role.ROLE_ADMIN } })],
+      [
+        /who is no member/,
+        () => writeGroupExtensions({ ...state, roles: { ...roles, roles: [...roles.roles, stranger] } })
+      ],
+      [
+        /ascending order/,
+        () => writeGroupExtensions({ ...state, roles: { ...roles, roles: [stranger, ...roles.roles] } })
+      ],
+      [
+        /ascending order/,
+        () => writeGroupExtensions({ ...state, servers: { ...servers, servers: [...servers.servers].reverse() } })
+      ],
+      [/least are allowed/, () => writeGroupExtensions({ ...state, servers: { ...servers, faultBound: 1 } })]
+    ]
+    for (const [reason, change] of cases)
+      await expect(PublicGroup.fromGroupInfo(await withExtensions(w.a, change), w.a.deps)).rejects.toThrow(reason)
+    const bytes = await withExtensions(w.a, (extensions) => extensions)
+    expect((await PublicGroup.fromGroupInfo(bytes, w.a.deps)).ctx).toEqual(w.observer.ctx)
+  })
+
   test('with a key twice, a node of the wrong kind, or a parent hash that nothing vouches for is refused', async () => {
     const w = await world(76)
     const changes: ((nodes: RatchetTree) => void)[] = [
@@ -375,6 +436,28 @@ describe('a hostile GroupInfo', () => {
       await expect(PublicGroup.fromGroupInfo(await withTree(w.a, change), w.a.deps)).rejects.toThrow(
         expect.objectContaining({ code: 'INVALID' })
       )
+  })
+})
+
+describe('a hostile Welcome', () => {
+  test('with a wrong confirmation tag, or a path secret that does not fit the tree, is refused', async () => {
+    const w = await world(760)
+    const deps = testDeps(7_600)
+    const keyPackage = await keyPackageFor(deps)
+    const { state, signatureKey, memberState } = secretsOf(w.a)
+    const { suite } = w.a.group.public
+    const proposal = { proposalType: 'add', add: { keyPackage: keyPackage.keyPackage } } as const
+    const built = await buildEpoch(memberState, state, [proposal], signatureKey, { suite, leafRules }, w.a.deps.crypto)
+    const join = async (lie: Partial<typeof built>): Promise<MemberGroup> => {
+      const told = await createWelcome({ ...built, ...lie }, [keyPackage.keyPackage], signatureKey, [], suite)
+      return MemberGroup.join({ welcome: encodeWelcome(told), keyPackage }, deps)
+    }
+    const confirmationTag = new Uint8Array(32)
+    await expect(join({ public: { ...built.public, confirmationTag } })).rejects.toThrow(/confirmation tag/)
+    const pathSecrets = new Map([...built.pathSecrets.keys()].map((at) => [at, new Uint8Array(32)]))
+    await expect(join({ pathSecrets })).rejects.toThrow(/does not fit the public key/)
+    await expect(join({ joinerSecret: new Uint8Array(31) })).rejects.toThrow(/joiner secret/)
+    expect((await join({})).epoch).toBe(built.public.context.epoch)
   })
 })
 

@@ -139,6 +139,7 @@ describe('messages', () => {
 
   test('opened twice at once open once', async () => {
     const w = await pair(55)
+    await read(w.b, await send(w.a, 'before'))
     const message = await send(w.a, 'once')
     const results = await Promise.allSettled([w.b.group.decrypt(message), w.b.group.decrypt(message)])
     expect(results.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected'])

@@ -1,5 +1,5 @@
 import type { Extension } from 'ts-mls/extension.js'
-import { type LeafNodeTBSCommit, signLeafNodeCommit } from 'ts-mls/leafNode.js'
+import { type LeafNodeTBSCommit, type LeafNodeUpdate, signLeafNodeCommit } from 'ts-mls/leafNode.js'
 import type { Proposal } from 'ts-mls/proposal.js'
 import { describe, expect, test } from 'vitest'
 import { HeddleError } from '../errors.js'
@@ -182,18 +182,19 @@ describe('an admin', () => {
     const w = await world(15)
     const stranger = new Uint8Array(16).fill(7)
     const editor = w.editor.group.memberId
-    const attempts: readonly (readonly Proposal[])[] = [
-      [removeServer(8)],
-      [addServer(1)],
-      [addServer(8), addServer(8)],
-      [removeServer(1), removeServer(1)],
-      [removeServer(1), removeServer(2), removeServer(3)],
-      [addServer(4), addServer(5), addServer(6), addServer(7), addServer(8)],
-      [setRole(stranger, EDITOR)],
-      [setRole(editor, EDITOR), setRole(editor, READER)],
-      [remove(w.editor), setRole(editor, READER)]
+    const attempts: readonly (readonly [RegExp, readonly Proposal[]])[] = [
+      [/is not one of the group/, [removeServer(8)]],
+      [/is one of the group already/, [addServer(1)]],
+      [/is one of the group already/, [addServer(8), addServer(8)]],
+      [/is not one of the group/, [removeServer(1), removeServer(1)]],
+      [/0 servers/, [removeServer(1), removeServer(2), removeServer(3)]],
+      [/8 servers|too_many|limit/, [addServer(4), addServer(5), addServer(6), addServer(7), addServer(8)]],
+      [/no member after the commit/, [setRole(stranger, EDITOR)]],
+      [/set twice/, [setRole(editor, EDITOR), setRole(editor, READER)]],
+      [/no member after the commit/, [remove(w.editor), setRole(editor, READER)]]
     ]
-    for (const proposals of attempts) await expectRefused(w, w.admin, await forge(w.admin, proposals), 'INVALID')
+    for (const [reason, proposals] of attempts)
+      await expectRefused(w, w.admin, await forge(w.admin, proposals), 'INVALID', reason)
     const malformed: Proposal = { proposalType: MLS_PROPOSALS.roleSet.type, proposalData: new Uint8Array([0xff]) }
     await expectRefused(w, w.admin, await forge(w.admin, [malformed]), 'MALFORMED')
     await expect(w.admin.group.buildCommit({ removes: [stranger] })).rejects.toThrow(
@@ -238,6 +239,19 @@ describe('an admin', () => {
       }))
       await expectRefused(w, w.admin, commit, 'INVALID')
     }
+    const removal = (member: Member) => ({ proposalOrRefType: 'proposal', proposal: remove(member) }) as const
+    const twice = await edited(w.admin, ({ path }) => ({ path, proposals: [removal(w.editor), removal(w.editor)] }))
+    await expectRefused(w, w.admin, twice, 'INVALID', /twice in one commit/)
+    const itself = await edited(w.admin, ({ path }) => ({ path, proposals: [removal(w.admin)] }))
+    await expectRefused(w, w.admin, itself, 'INVALID', /its own sender/)
+    const updateByValue = await edited(w.admin, ({ path }) => {
+      const leafNode = { ...path?.leafNode, leafNodeSource: 'update' } as LeafNodeUpdate
+      return {
+        path,
+        proposals: [{ proposalOrRefType: 'proposal', proposal: { proposalType: 'update', update: { leafNode } } }]
+      }
+    })
+    await expectRefused(w, w.admin, updateByValue, 'INVALID', /by value/)
     const byReference = await edited(w.admin, ({ path }) => ({
       path,
       proposals: [{ proposalOrRefType: 'reference', reference: new Uint8Array(32) }]

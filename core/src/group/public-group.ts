@@ -63,7 +63,7 @@ export interface GroupChange {
 export class PublicGroup {
   readonly groupId: Uint8Array
   readonly epoch: bigint
-  /** SHA-256 over "heddle/1 group context" and the encoded GroupContext, 32 bytes: names epoch and branch. */
+  /** SHA-256 over "heddle/1 group context", a zero byte and the encoded GroupContext, 32 bytes: names epoch and branch. */
   readonly ctx: Uint8Array
   readonly document: DocumentExtension
   readonly servers: ServersExtension
@@ -227,7 +227,7 @@ export interface StagedGroup {
   readonly next: PublicGroup
 }
 
-const CONTEXT_LABEL = new TextEncoder().encode('heddle/1 group context')
+const CONTEXT_LABEL = new TextEncoder().encode('heddle/1 group context\0')
 
 function contextHashInput(context: Uint8Array): Uint8Array {
   const input = new Uint8Array(CONTEXT_LABEL.length + context.length)

@@ -132,6 +132,12 @@ describe('a channel', () => {
     await expect(device.request(catchUp)).rejects.toMatchObject({ code: 'MALFORMED' })
   })
 
+  it('ends when an answer is of a type its request does not have', async () => {
+    const { device } = await openPair(({ request }, server) => server.send(request, { $case: 'done', value: {} }))
+    await expect(device.request(catchUp)).rejects.toMatchObject({ code: 'UNEXPECTED_FRAME' })
+    expect((await device.closed).code).toBe('UNEXPECTED_FRAME')
+  })
+
   it('passes news to the handler in order and refuses requests as news', async () => {
     const { device, server, news } = await openPair(() => {})
     await server.send(0n, noSlots)
