@@ -264,7 +264,7 @@ interface Run {
 
 /** Runs a scenario, with a crash or without. */
 async function run(scenario: Scenario, plan?: { readonly nth: number; readonly when: Crash['when'] }): Promise<Run> {
-  const world = await World.create({ seed: scenario.seed })
+  const world = await World.create({ seed: scenario.seed, commitMs: 15 })
   const stage: Stage = { world, devices: new Map(), documents: new Map(), stored: [], link: undefined, memo: 0n }
   await world.settle(scenario.setup(stage))
   const before = world.commits(scenario.victim)

@@ -8,7 +8,7 @@ import { createCrypto } from '../src/crypto/index.js'
 import { signedInput } from '../src/paxos/index.js'
 import { loadIdentity } from '../src/server/store.js'
 import {
-  DecidedSlot,
+  type DecidedSlot,
   type Envelope,
   Envelope as EnvelopeCodec,
   type Frame,

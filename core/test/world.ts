@@ -31,6 +31,8 @@ export interface WorldOptions {
   readonly servers?: number
   /** One way, milliseconds. */
   readonly latencyMs?: number
+  /** How long a disk takes to make a batch durable, milliseconds. */
+  readonly commitMs?: number
 }
 
 export interface LoggedEvent {
@@ -106,9 +108,11 @@ export class World {
   readonly #nodes = new Map<string, Node>()
   readonly #servers = new Map<string, Server>()
   readonly #cut = new Set<string>()
+  readonly #commitMs: number
   #starts = 0
 
-  private constructor({ seed, latencyMs = 5 }: WorldOptions) {
+  private constructor({ seed, latencyMs = 5, commitMs = 0 }: WorldOptions) {
+    this.#commitMs = commitMs
     this.random = seededRandom(seed)
     this.clock = createVirtualClock(1_700_000_000_000)
     const networkRandom = seededRandom(seed + 1)
@@ -323,6 +327,7 @@ export class World {
         for (const { key, value } of batch.put ?? []) this.#trace.update(key).update(value)
         for (const key of batch.del ?? []) this.#trace.update(key)
         const crash = ++node.commits === node.crash?.atCommit && node.clock === clock ? node.crash : undefined
+        if (this.#commitMs > 0) await new Promise<void>((done) => context.clock.setTimer(this.#commitMs, done))
         if (crash?.when === 'before') await die(crash)
         if (node.failure !== undefined) throw node.failure
         await storage.commit(batch)

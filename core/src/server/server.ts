@@ -3,7 +3,7 @@
  * fails. Called by the command line and by tests.
  */
 import { toHex } from '../bytes.js'
-import type { CryptoProvider } from '../crypto/index.js'
+import { type CryptoProvider, createCrypto } from '../crypto/index.js'
 import { HeddleError } from '../errors.js'
 import { acceptChannel, alpn } from '../net/index.js'
 import type { Connection, Context, Listener, Storage, Transport } from '../plugin/index.js'
@@ -22,7 +22,8 @@ export interface ServerOptions {
   /** Addresses to listen on, each with the scheme of one of the transports: "ws://0.0.0.0:7700". */
   readonly listen: readonly string[]
   readonly context: Context
-  readonly crypto: CryptoProvider
+  /** Default: the platform's, on the context's randomness. */
+  readonly crypto?: CryptoProvider
   readonly policy?: ServerPolicy
   readonly limits?: Partial<ServerLimits>
 }
@@ -59,11 +60,12 @@ const agent = 'heddle-server/0.1.0'
  * TRANSPORT_ADDRESS_IN_USE, STORAGE_CONFLICT when another server starts on the storage at the same time.
  */
 export async function startServer(options: ServerOptions): Promise<Server> {
-  const { storage, context, crypto } = options
+  const { storage, context } = options
+  const crypto = options.crypto ?? createCrypto(context.random)
   const secretKey = await loadIdentity(storage, () => context.random(32))
   const identity = { id: crypto.publicKeyOf(secretKey), secretKey }
   const fence = await takeOwnership(storage, context.random(16))
-  const server = new RunningServer(options, identity, new Writer(storage, fence))
+  const server = new RunningServer(options, crypto, identity, new Writer(storage, fence))
   try {
     await server.listen(options.transports, options.listen)
   } catch (error) {
@@ -86,8 +88,8 @@ class RunningServer implements Server {
   #connections = 0
   #stopping: Promise<void> | undefined
 
-  constructor(options: ServerOptions, identity: ServerIdentity, writer: Writer) {
-    const { context, crypto, storage, policy = {}, limits } = options
+  constructor(options: ServerOptions, crypto: CryptoProvider, identity: ServerIdentity, writer: Writer) {
+    const { context, storage, policy = {}, limits } = options
     this.id = identity.id
     this.#startedAtMs = context.clock.now()
     const count = (event: ServerEvent, amount = 1) => {

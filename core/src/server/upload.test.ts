@@ -138,24 +138,30 @@ describe('a role', () => {
 
   it("below admin may not upload the document's state", async () => {
     const editor = await admin.add([host])
-    const kind = EnvelopeKind.ENVELOPE_KIND_STATE
-    expect(await codeOf(editor.upload(host, await editor.sealAside({ kind })))).toBe('FORBIDDEN')
-    await admin.upload(host, await admin.seal({ kind }))
+    for (const kind of [EnvelopeKind.ENVELOPE_KIND_STATE, EnvelopeKind.ENVELOPE_KIND_STATE_UPDATE]) {
+      expect(await codeOf(editor.upload(host, await editor.sealAside({ kind })))).toBe('FORBIDDEN')
+      await admin.upload(host, await admin.seal({ kind }))
+    }
   })
 })
 
 describe('an envelope of a past epoch', () => {
-  it('is taken as long as the epoch is retained', async () => {
+  it('is taken from who may write now, also when the epoch is not retained any more', async () => {
     const editor = await admin.add([host])
-    const [late, tooLate] = [await editor.seal(), await editor.seal()] as const
+    const [late, veryLate, forged] = [await editor.seal(), await editor.seal(), await editor.seal()] as const
     await admin.commit([host])
     await admin.commit([host])
     await editor.upload(host, late)
     await admin.commit([host])
-    const problem = await problemOf(editor.upload(host, tooLate))
-    expect(problem).toMatchObject({ code: 'STALE_EPOCH', info: { slot: 4n } })
-    // What was stored in time is still known.
-    expect(receiptOf(await editor.upload(host, late)).head.seq).toBe(1n)
+    expect(receiptOf(await editor.upload(host, veryLate)).head.seq).toBe(2n)
+    // What was stored is known, whatever its epoch.
+    expect(receiptOf(await editor.upload(host, late)).head.seq).toBe(2n)
+    // The signature is checked all the same.
+    const damaged = forged.slice()
+    damaged[damaged.length - 1] = (damaged.at(-1) as number) ^ 1
+    expect(await codeOf(editor.upload(host, damaged))).toBe('BAD_SIGNATURE')
+    await admin.commit([host], { roles: [{ memberId: editor.memberId, role: Role.ROLE_READER }] })
+    expect(await codeOf(editor.upload(host, forged))).toBe('FORBIDDEN')
   })
 
   it('is refused when its sender has been removed since', async () => {

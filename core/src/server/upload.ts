@@ -137,17 +137,14 @@ class UploadStore {
     return true
   }
 
-  /** Signature key of the sender, who may write in the envelope's epoch and still may. */
+  /** Signature key of the sender, who may write now and could in the envelope's epoch, if that is still known. */
   #requireWriter({ header }: ParsedEnvelope): Uint8Array {
     const document = this.#document
     const { current } = document
-    const epoch = document.epoch(header.epoch)
-    if (epoch === undefined)
-      throw document.problem(
-        'STALE_EPOCH',
-        `epoch ${header.epoch} is older than ${document.oldestEpoch}, the oldest retained`
-      )
-    if (!equalBytes(header.ctxTag, epoch.ctxTag))
+    // Of an epoch that is not retained only the present is checked: a device that was away for long may hold messages
+    // of then, without which its chain could not go on here.
+    const epoch = document.epoch(header.epoch) ?? current
+    if (epoch.number === header.epoch && !equalBytes(header.ctxTag, epoch.ctxTag))
       throw document.problem('FORK', `the envelope's sender holds another group context for epoch ${header.epoch}`)
     const then = epoch.memberById(header.member)
     const now = current.memberById(header.member)
@@ -155,9 +152,9 @@ class UploadStore {
       throw document.problem('NOT_A_MEMBER', "the envelope's sender is no member, then or now")
     if (!then.mayWrite || !now.mayWrite)
       throw document.problem('FORBIDDEN', "the role of the envelope's sender does not allow writing, then or now")
-    if (header.kind === EnvelopeKind.ENVELOPE_KIND_STATE && !(then.isAdmin && now.isAdmin))
+    if (header.kind !== EnvelopeKind.ENVELOPE_KIND_UPDATE && !(then.isAdmin && now.isAdmin))
       throw document.problem('FORBIDDEN', 'the state of a document comes from its admins only')
-    return then.signatureKey
+    return now.signatureKey
   }
 
   async #verify(envelope: ParsedEnvelope, key: Uint8Array): Promise<void> {
