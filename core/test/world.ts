@@ -51,6 +51,8 @@ interface Node {
   /** Batches it has committed since the world began. */
   commits: number
   crash: Crash | undefined
+  /** Its disk takes no time before it runs, so that it can be started while the clock stands still. */
+  starting: boolean
   /** What its next commits fail with. */
   failure: Error | undefined
 }
@@ -155,6 +157,7 @@ export class World {
       crypto: createCrypto(context.random)
     })
     this.#node(name).running.push(server)
+    this.#node(name).starting = false
     this.#servers.set(name, server)
     return server
   }
@@ -170,6 +173,7 @@ export class World {
       context
     })
     this.#node(name).running.push(device)
+    this.#node(name).starting = false
     return device
   }
 
@@ -285,6 +289,7 @@ export class World {
       clock: undefined,
       commits: 0,
       crash: undefined,
+      starting: false,
       failure: undefined
     }
     this.#nodes.set(name, node)
@@ -294,6 +299,7 @@ export class World {
   contextOf(node: string): Context {
     const clock = new ProcessClock(this.clock)
     this.#node(node).clock = clock
+    this.#node(node).starting = true
     const random = seededRandom(this.random.below(2 ** 31) + this.#starts++)
     return {
       signal: new AbortController().signal,
@@ -327,7 +333,7 @@ export class World {
         for (const { key, value } of batch.put ?? []) this.#trace.update(key).update(value)
         for (const key of batch.del ?? []) this.#trace.update(key)
         const crash = ++node.commits === node.crash?.atCommit && node.clock === clock ? node.crash : undefined
-        if (this.#commitMs > 0) await new Promise<void>((done) => context.clock.setTimer(this.#commitMs, done))
+        if (this.#commitMs > 0 && !node.starting) await new Promise<void>((done) => context.clock.setTimer(this.#commitMs, done))
         if (crash?.when === 'before') await die(crash)
         if (node.failure !== undefined) throw node.failure
         await storage.commit(batch)
