@@ -81,6 +81,30 @@ describe('a device that was away', () => {
       await world.dispose()
     }
   })
+
+  it('says once more what it had sealed too long ago for anybody to open', async () => {
+    const party = await founded(318)
+    const { world, doc } = party
+    const copy = await joined(party, 'bob')
+    const third = await joined(party, 'carol')
+    await world.until(() => copy.status().connection === 'online')
+    // Sealed, but cut off before any server has it.
+    const sent = copy.status().sent
+    write(copy, 'long ago')
+    await world.until(() => copy.status().sent > sent)
+    world.cut('bob')
+    await rotate(party, 12)
+    expect(read(doc)).toBe('')
+    world.heal('bob')
+    await world.settle(copy.settled('safe'))
+    await together(world, doc, copy, third)
+    expect(read(doc)).toBe('long ago ')
+    expect(doc.status().servers.map(({ state }) => state)).toEqual(['connected', 'connected', 'connected'])
+    write(copy, 'now')
+    await together(world, doc, copy, third)
+    expect(read(third)).toBe('now long ago ')
+    await world.dispose()
+  })
 })
 
 describe('giving joiners the state', () => {

@@ -333,7 +333,8 @@ export class World {
         for (const { key, value } of batch.put ?? []) this.#trace.update(key).update(value)
         for (const key of batch.del ?? []) this.#trace.update(key)
         const crash = ++node.commits === node.crash?.atCommit && node.clock === clock ? node.crash : undefined
-        if (this.#commitMs > 0 && !node.starting) await new Promise<void>((done) => context.clock.setTimer(this.#commitMs, done))
+        if (this.#commitMs > 0 && !node.starting)
+          await new Promise<void>((done) => context.clock.setTimer(this.#commitMs, done))
         if (crash?.when === 'before') await die(crash)
         if (node.failure !== undefined) throw node.failure
         await storage.commit(batch)

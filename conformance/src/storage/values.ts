@@ -74,7 +74,8 @@ export function valueChecks(factory: StorageFactory): Check[] {
       const before = [key, other, gte, lt, value].map((bytes) => bytes.slice())
       await store.commit(batch)
       await store.get(key)
-      for await (const _ of store.scan({ gte, lt })) continue
+      for await (const page of store.scan({ gte, lt }))
+        expectTrue(page.length > 0, 'a page that is not empty', page.length)
       expectEqual([key, other, gte, lt, value], before, 'the arguments after the calls')
       for (const bytes of [key, other, gte, lt, value]) bytes.fill(0)
       expectEqual(await readAll(store), [{ key: before[0], value: before[4] }], 'the store after they were overwritten')

@@ -1,5 +1,5 @@
 /** CRDT backend on yjs: the app edits a Y.Doc. */
-import { type CrdtBackend, type CrdtDoc, definePlugin, HeddleError, type Manifest, schema } from '@heddle/core'
+import { type CrdtBackend, type CrdtDoc, definePlugin, type Manifest, schema } from '@heddle/core'
 import type { Doc } from 'yjs'
 import { YjsDocument } from './document.js'
 import { mergeUpdates } from './updates.js'
