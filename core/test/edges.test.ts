@@ -295,6 +295,12 @@ describe('invites', () => {
     await world.settle(bob.join(link))
     await expect(world.settle(carol.join(link))).rejects.toMatchObject({ code: 'INVITE_USED' })
     expect(doc.members()).toHaveLength(2)
+    // Carol's private keys stay while somebody might still add her, and no longer.
+    expect(joinsOn(world.disk('carol'))).toBe(1)
+    await world.pass(24 * 3_600_000)
+    await expect(world.settle(carol.join(link))).rejects.toMatchObject({ code: 'INVITE_USED' })
+    expect(joinsOn(world.disk('carol'))).toBe(0)
+    await expect(world.settle(carol.join(link))).rejects.toMatchObject({ code: 'INVITE_EXPIRED' })
     await world.dispose()
   })
 
@@ -432,3 +438,7 @@ function countOf(disk: ReturnType<World['disk']>, letter: string): number {
 
 const recordCount = (disk: ReturnType<World['disk']>): number =>
   disk.page({ gte: Uint8Array.of(0), lt: Uint8Array.of(0xff) }).length
+
+/** Joins on a disk that wait for their Welcome. */
+const joinsOn = (disk: ReturnType<World['disk']>): number =>
+  disk.page({ gte: Uint8Array.of(0x6a), lt: Uint8Array.of(0x6b) }).length

@@ -3,8 +3,8 @@
  * lose nothing, come together by the honest ones, and say that something is wrong (SPEC DEV-004, SECURITY.md).
  */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { Document, ErrorName } from '../src/index.js'
 import { createCrypto } from '../src/crypto/index.js'
+import type { Document, ErrorName } from '../src/index.js'
 import { signedInput } from '../src/paxos/index.js'
 import { loadIdentity } from '../src/server/store.js'
 import {

@@ -7,7 +7,7 @@ import { describe, expect, it } from 'vitest'
 import { type Device, type Document, type ErrorName, HeddleError, type RoleName } from '../src/index.js'
 import { textOf, World } from './world.js'
 
-const [firstSeed = 1, lastSeed = firstSeed + 11] = (process.env.HEDDLE_SEEDS ?? '')
+const [firstSeed = 1, lastSeed = firstSeed + 23] = (process.env.HEDDLE_SEEDS ?? '')
   .split('-')
   .filter(Boolean)
   .map(Number)

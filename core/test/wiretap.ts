@@ -3,11 +3,12 @@
  * tests: what is said once is never contradicted, by nobody and across any crash. A test may also put a liar in front of
  * a server, who drops, changes and invents frames.
  */
+
+import { equalBytes, toHex } from '../src/bytes.js'
 import { type Connection, type DialOptions, type FrameStream, HeddleError, type Transport } from '../src/index.js'
 import { compareBallots, parseAccept, parsePromise, parseVote } from '../src/paxos/index.js'
 import { parseEnvelope } from '../src/sync/index.js'
 import { type Ballot, Frame, type Head, Receipt, type Subscribed } from '../src/wire/index.js'
-import { equalBytes, toHex } from '../src/bytes.js'
 
 export type Direction = 'to-server' | 'to-device'
 

@@ -335,10 +335,10 @@ export class World {
         const crash = ++node.commits === node.crash?.atCommit && node.clock === clock ? node.crash : undefined
         if (this.#commitMs > 0 && !node.starting)
           await new Promise<void>((done) => context.clock.setTimer(this.#commitMs, done))
-        if (crash?.when === 'before') await die(crash)
+        if (crash?.when === 'before' && node.crash === crash) await die(crash)
         if (node.failure !== undefined) throw node.failure
         await storage.commit(batch)
-        if (crash?.when === 'after') await die(crash)
+        if (crash?.when === 'after' && node.crash === crash) await die(crash)
       },
       [Symbol.asyncDispose]: () => storage[Symbol.asyncDispose]()
     }

@@ -3,15 +3,17 @@ import { type Metric, metric } from '../metric.js'
 import type { Peer } from '../stage.js'
 import { type Bench, rounds, type Scenario } from './scenario.js'
 
-const largeCharacters = 100_000
+const fullCharacters = 100_000
+const quickCharacters = 20_000
 
 export const documentSizeScenario: Scenario = {
   name: 'document-size',
-  about: `one device typing into an empty document and into one of ${largeCharacters} characters, in turns`,
+  about: `one device typing into an empty document and into one of ${fullCharacters} characters, in turns`,
   run
 }
 
 async function run({ stage, quick }: Bench): Promise<readonly Metric[]> {
+  const largeCharacters = quick ? quickCharacters : fullCharacters
   const servers = await stage.servers(3)
   const [empty, large] = await Promise.all([stage.device('empty'), stage.device('large')])
   await Promise.all([empty.call('create', { servers }), large.call('create', { servers })])

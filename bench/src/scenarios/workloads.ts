@@ -17,8 +17,8 @@ export interface Workload {
 /** One types as fast as its document takes the edits in; it is over when the other has all, and all is safe. */
 export async function streamed({ writer, reader }: Pair, workload: Workload): Promise<readonly Metric[]> {
   const { stage } = workload
-  const edits = workload.quick ? 4_000 : 20_000
-  const warmUpEdits = workload.quick ? 1_000 : 5_000
+  const edits = workload.quick ? 5_000 : 20_000
+  const warmUpEdits = workload.quick ? 2_000 : 10_000
   const round = async (count: number) => {
     const before = await writer.call('sent', {})
     const cpuBeforeMs = await stage.cpuMs()
@@ -67,8 +67,8 @@ const pacedPerSecond = 50
 
 /** One types at a steady pace; how long each edit takes to the other's document. */
 export async function paced({ writer, reader }: Pair, workload: Workload): Promise<readonly Metric[]> {
-  const seconds = workload.quick ? 3 : 10
-  const warmUpEdits = workload.quick ? 50 : 100
+  const seconds = workload.quick ? 2 : 10
+  const warmUpEdits = workload.quick ? 25 : 100
   const { client } = await writer.call('position', {})
   await reader.call('watch', { client })
   await writer.call('typePaced', { edits: warmUpEdits, perSecond: pacedPerSecond })

@@ -45,7 +45,8 @@ export function serveCalls(handlers: Handlers): void {
     // A reply that cannot be sent has no reader any more: the channel is closed and 'disconnect' ends the process.
     if (process.connected) process.send?.(reply)
   }
-  process.on('disconnect', () => process.exit(1))
+  // Not process.exit: it would wait for LMDB's thread, which waits for this one when a commit is under way.
+  process.on('disconnect', () => process.kill(process.pid, 'SIGKILL'))
   // Ctrl-C reaches every process of the terminal; the orchestrator is the one who decides what it means.
   process.on('SIGINT', () => undefined)
   process.on('message', (request: Request) => {

@@ -5,7 +5,7 @@
  */
 import { equalBytes, toHex } from '../bytes.js'
 import { HeddleError } from '../errors.js'
-import { type CommitPlan, memberIdOf, readKeyPackage, type RosterEntry } from '../group/index.js'
+import { type CommitPlan, memberIdOf, type RosterEntry, readKeyPackage } from '../group/index.js'
 import { inspectDecided, quorum, signedInput, valueHash } from '../paxos/index.js'
 import {
   type AddIntent,

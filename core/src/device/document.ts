@@ -78,7 +78,7 @@ export class OpenDocument implements Document {
     this.#following = new Following(room, this.#incoming, () => this.#outgoing, stored.servers, {
       decided: (slots, link) => {
         this.#changes.learn(slots, link.id)
-        if (slots.every(({ slot }) => slot > room.group.epoch)) this.#background(this.#following.catchUp(link))
+        if (slots.every(({ slot }) => slot > room.group.epoch)) this.#background(this.#following.slots.catchUp(link))
       },
       caughtUp: async (slots, link) => {
         this.#changes.learn(slots, link.id)
@@ -93,8 +93,8 @@ export class OpenDocument implements Document {
     })
     this.#changes = new Changes(room, stored.intents, stored.pending, {
       links: () => this.#following.links,
-      behind: (link, slot) => link.channel && this.#background(this.#following.teach(link.channel, slot)),
-      catchUp: (link) => this.#background(this.#following.catchUp(link)),
+      behind: (link, slot) => link.channel && this.#background(this.#following.slots.teach(link.channel, slot)),
+      catchUp: (link) => this.#background(this.#following.slots.catchUp(link)),
       owesState: () => this.#outgoing.owesState,
       admitted: (mailbox) => this.#background(this.#invites.close(mailbox, this.#following.links)),
       advanced: (turn, owesState) => {
@@ -257,12 +257,12 @@ export class OpenDocument implements Document {
       await this.#following.stop()
       return
     }
-    for (const member of missing) this.#following.fillGap(member)
-    if (!this.#changes.holdsBack) this.#background(this.#following.catchUpFurther())
+    for (const member of missing) this.#following.gaps.fill(member)
+    if (!this.#changes.holdsBack) this.#background(this.#following.slots.catchUpFurther(this.#following.readyLinks))
     else if (this.#epochMax > group.epoch) this.#wake()
     if (this.#incoming.sawFutureEpoch) {
       this.#incoming.sawFutureEpoch = false
-      for (const link of this.#following.readyLinks) this.#background(this.#following.catchUp(link))
+      for (const link of this.#following.readyLinks) this.#background(this.#following.slots.catchUp(link))
     }
   }
 

@@ -8,17 +8,19 @@ import { HeddleError } from '../errors.js'
 import { type DeviceChannel, errorOf, type News } from '../net/index.js'
 import { quorum } from '../paxos/index.js'
 import {
-  DecidedSlot,
+  type DecidedSlot,
   type Head,
   type ServerEntry,
   ServerProgressRecord,
   type Subscribed,
   SubscribeMode
 } from '../wire/index.js'
+import { Gaps } from './gaps.js'
 import type { Incoming } from './incoming.js'
 import type { LinkUser, ServerLink } from './links.js'
 import type { Outgoing } from './outgoing.js'
 import { asHeddleError, type Room, report, slotConfig } from './room.js'
+import { SlotExchange } from './slots.js'
 import type { Turn } from './store.js'
 
 /** How long a head may be ahead of what the streaming server sent before the message is fetched elsewhere. */
@@ -29,7 +31,6 @@ const checksPutOffMax = 8
 const refusedPauseMs = 2_000
 const refusedPauseMsMax = 60_000
 const uploadBytesMax = 512 * 1024
-const decidedBytesMax = 2 * 1024 * 1024
 
 /** What one server is to this document. */
 interface Followed {
@@ -80,11 +81,10 @@ export class Following implements LinkUser {
   readonly #outgoing: () => Outgoing
   readonly #events: FollowingEvents
   readonly #followed = new Map<string, Followed>()
-  readonly #gaps = new Map<string, Disposable>()
+  readonly gaps: Gaps
+  readonly slots: SlotExchange
   readonly #progress: ReadonlyMap<string, ServerProgressRecord>
   #stopped = false
-  /** Epoch this device was in when a server told more slots than it could apply. */
-  #catchUpFrom: bigint | undefined
 
   constructor(
     room: Room,
@@ -98,6 +98,8 @@ export class Following implements LinkUser {
     this.#outgoing = outgoing
     this.#progress = progress
     this.#events = events
+    this.gaps = new Gaps(room, incoming, () => this.readyLinks)
+    this.slots = new SlotExchange(room, events.caughtUp)
   }
 
   /** Follows exactly the servers of the group's present epoch. */
@@ -142,8 +144,7 @@ export class Following implements LinkUser {
     this.#stopped = true
     const all = [...this.#followed.values()]
     this.#followed.clear()
-    for (const timer of this.#gaps.values()) timer[Symbol.dispose]()
-    this.#gaps.clear()
+    this.gaps[Symbol.dispose]()
     for (const followed of all) this.#stop(followed)
     await Promise.all(all.map(({ link }) => link.detach(this.#room.id)))
   }
@@ -245,93 +246,29 @@ export class Following implements LinkUser {
     for (const followed of this.#followed.values()) this.#upload(followed)
   }
 
-  /** Asks the servers in turn, with growing pauses, for what is missing of a sender until nothing of it waits any more. */
-  fillGap(member: Uint8Array): void {
-    const key = toHex(member)
-    if (this.#gaps.has(key) || this.#stopped) return
-    const attempt = (tries: number): void => {
-      const links = this.readyLinks
-      const link = links[tries % Math.max(1, links.length)]
-      if (link !== undefined) {
-        this.#fetch(member, this.#room.vector.seqOf(member) + 1n, link).catch((error: unknown) => {
-          this.#room.context.log('debug', 'fetch.failed', { error: asHeddleError(error, 'fetching').message })
-        })
-      }
-      const delayMs = Math.min(withheldMs * 2 ** tries, withheldMsMax)
-      const timer = this.#room.context.clock.setTimer(delayMs, () => {
-        this.#gaps.delete(key)
-        if (this.#incoming.isWaitingFor(member)) attempt(tries + 1)
-      })
-      this.#gaps.set(key, timer)
-    }
-    attempt(0)
-  }
-
-  async #fetch(member: Uint8Array, fromSeq: bigint, { channel }: ServerLink): Promise<void> {
-    if (channel === undefined) return
-    const { value } = await channel.request({
-      $case: 'fetch',
-      value: { group: this.#room.groupId, member, fromSeq, max: 1024 }
-    })
-    if (value.envelopes.length > 0) this.#incoming.add({ server: toHex(channel.peer), envelopes: value.envelopes })
-  }
-
-  /** Asks a server for the slots after those known here. False when that brought the device no further. */
-  async catchUp(link: ServerLink): Promise<boolean> {
-    const { channel } = link
-    const { groupId, group } = this.#room
-    const first = group.epoch
-    let next = first
-    while (channel !== undefined && link.channel === channel) {
-      const { value } = await channel.request({ $case: 'catchUp', value: { group: groupId, fromSlot: next } })
-      const { slots } = value
-      if (slots.some(({ slot }, i) => slot !== next + BigInt(i))) {
-        throw new HeddleError('MALFORMED', 'a server answered CatchUp with other slots than those asked for')
-      }
-      if (slots.length === 0) break
-      next += BigInt(slots.length)
-      await this.#events.caughtUp(slots, link)
-      // The rest is asked for once these are applied; one that tells slots which do not hold must not keep this up.
-      if (this.#room.group.epoch < next) {
-        this.#catchUpFrom = this.#room.group.epoch
-        break
-      }
-    }
-    return this.#room.group.epoch > first
-  }
-
-  /** Asks for slots that were left out before, once those before them are applied. */
-  async catchUpFurther(): Promise<void> {
-    if (this.#catchUpFrom === undefined || this.#catchUpFrom === this.#room.group.epoch) return
-    this.#catchUpFrom = undefined
-    await Promise.all(this.readyLinks.map((link) => this.catchUp(link)))
-  }
-
-  /** Tells a server the slots from `slot` on that this device knows. */
-  async teach(channel: DeviceChannel, slot: bigint): Promise<void> {
-    const { store, group, groupId } = this.#room
-    for (let from = slot; from < group.epoch; ) {
-      const slots: DecidedSlot[] = []
-      let bytes = 0
-      for (; from < group.epoch && bytes < decidedBytesMax && slots.length < 256; from++) {
-        const stored = await store.storage.get(store.key('decided', from))
-        if (stored === undefined) throw new HeddleError('STALE_EPOCH', `slot ${from} is not kept here any more`)
-        slots.push(DecidedSlot.decode(stored))
-        bytes += stored.length
-      }
-      await channel.request({ $case: 'decided', value: { group: groupId, slots } })
-    }
-  }
-
   #modeFor(followed: Followed): SubscribeMode {
     const other = [...this.#followed.values()].some((one) => one !== followed && one.streaming)
-    return other ? SubscribeMode.SUBSCRIBE_MODE_HEADS : SubscribeMode.SUBSCRIBE_MODE_FULL
+    return other || this.#hasBetterStart(followed)
+      ? SubscribeMode.SUBSCRIBE_MODE_HEADS
+      : SubscribeMode.SUBSCRIBE_MODE_FULL
+  }
+
+  /**
+   * A joiner knows of one server only where in its log the document begins for it; any other would stream all of the
+   * history that it cannot open. So it waits for that one, unless it cannot be reached.
+   */
+  #hasBetterStart(followed: Followed): boolean {
+    if (followed.position > 0n) return false
+    return [...this.#followed.values()].some(({ position, link }) => {
+      const { state } = link.status()
+      return position > 0n && (state === 'connected' || state === 'connecting')
+    })
   }
 
   /** Lets another server stream after the one that did is lost. */
   #ensureStream(): void {
     const all = [...this.#followed.values()]
-    const next = all.find(({ channel }) => channel !== undefined)
+    const next = all.find((one) => one.channel !== undefined && !this.#hasBetterStart(one))
     if (next === undefined || all.some(({ streaming }) => streaming)) return
     this.#subscribe(next, SubscribeMode.SUBSCRIBE_MODE_FULL).catch((error: unknown) =>
       this.#subscribeFailed(next, error)
@@ -349,8 +286,8 @@ export class Following implements LinkUser {
     const { slot, heads, position } = subscribed
     const { groupId, group } = this.#room
     if (!equalBytes(subscribed.group, groupId)) throw new HeddleError('MALFORMED', 'an answer for another document')
-    if (slot > group.epoch) await this.catchUp(link)
-    else if (slot < group.epoch) await this.teach(channel, slot)
+    if (slot > group.epoch) await this.slots.catchUp(link)
+    else if (slot < group.epoch) await this.slots.teach(channel, slot)
     // What it has of this device needs no second upload, but for its last message if that has no receipt yet.
     const known = heads.find(({ member }) => equalBytes(member, group.memberId))?.seq ?? 0n
     const receipted = this.#outgoing().receiptedSeq(link.id)
@@ -359,6 +296,7 @@ export class Following implements LinkUser {
     // The one that streams, too, is held to what it has: its log may have begun anew before the position asked for.
     this.#announce(followed, heads, position)
     this.#room.emit({ type: 'server', server: link.status() })
+    if (this.#outgoing().envelopesAfter(followed.uploadedSeq, 1).length === 0) followed.refusals = 0
     this.#events.ready(link)
     this.#upload(followed)
     this.#ensureStream()
@@ -379,24 +317,16 @@ export class Following implements LinkUser {
       return await ask()
     } catch (error) {
       if (HeddleError.is(error, 'UNKNOWN_DOCUMENT')) {
-        await this.#createThere(channel)
-        await this.teach(channel, 0n)
+        await this.slots.createOn(channel)
+        await this.slots.teach(channel, 0n)
         return await ask()
       }
       const slot = error instanceof HeddleError ? error.info.slot : undefined
       if (!HeddleError.is(error, 'NOT_A_MEMBER') || typeof slot !== 'bigint') throw error
-      if (slot < group.epoch) await this.teach(channel, slot)
-      else if (slot === group.epoch || !(await this.catchUp(followed.link))) throw error
+      if (slot < group.epoch) await this.slots.teach(channel, slot)
+      else if (slot === group.epoch || !(await this.slots.catchUp(followed.link))) throw error
       return await ask()
     }
-  }
-
-  /** A server that missed the creation gets the document's beginning from the device that keeps it. */
-  async #createThere(channel: DeviceChannel): Promise<void> {
-    const { store } = this.#room
-    const groupInfo = await store.storage.get(store.key('genesis'))
-    if (groupInfo === undefined) throw new HeddleError('UNKNOWN_DOCUMENT', 'the server does not hold the document')
-    await channel.request({ $case: 'create', value: { groupInfo } })
   }
 
   #subscribeFailed(followed: Followed, error: unknown): void {
@@ -479,7 +409,7 @@ export class Following implements LinkUser {
       const missing = announced.heads.filter(
         ({ member, seq }) => seq > vector.seqOf(member) && !equalBytes(member, group.memberId)
       )
-      const fetches = missing.map(({ member }) => this.#fetch(member, vector.seqOf(member) + 1n, followed.link))
+      const fetches = missing.map(({ member }) => this.gaps.fetch(member, vector.seqOf(member) + 1n, followed.link))
       Promise.all(fetches)
         .catch((error: unknown) => {
           this.#room.context.log('debug', 'fetch.failed', { error: asHeddleError(error, 'fetching').message })

@@ -44,7 +44,7 @@ export interface JoinContext {
 export async function join(invite: Invite, on: JoinContext, signal: AbortSignal): Promise<void> {
   const key = deviceStore.joinKey(invite.group, mailboxOf(on.crypto, invite.secret))
   const record = await deviceStore.join(on.storage, key)
-  if (record === undefined && invite.expiresAtMs <= BigInt(Math.floor(on.context.clock.now()))) {
+  if (record === undefined && isExpired(invite, on)) {
     throw new HeddleError('INVITE_EXPIRED', 'the invite has expired; ask for a new one')
   }
   const keyPackage = record === undefined ? await on.keyPackage() : loadKeyPackage(record.keyPackage)
@@ -54,8 +54,19 @@ export async function join(invite: Invite, on: JoinContext, signal: AbortSignal)
     await on.storage.commit({ put: [{ key, value }] })
   }
   const waiting = new Waiting(invite, keyPackage, on)
-  await store(invite, keyPackage, await waiting.run(signal), on, key)
+  let welcomed: Welcomed
+  try {
+    welcomed = await waiting.run(signal)
+  } catch (error) {
+    // As long as the invite is good somebody may still add this key package; then its private keys are needed.
+    if (HeddleError.is(error, 'INVITE_USED') && isExpired(invite, on)) await on.storage.commit({ del: [key] })
+    throw error
+  }
+  await store(invite, keyPackage, welcomed, on, key)
 }
+
+const isExpired = ({ expiresAtMs }: Invite, { context }: JoinContext): boolean =>
+  expiresAtMs <= BigInt(Math.floor(context.clock.now()))
 
 /** The joiner's use of the links: asks every server for the Welcome and leaves the key package where there is none yet. */
 class Waiting implements LinkUser {

@@ -89,7 +89,7 @@ export class ServerLink {
 
   async #dial(): Promise<void> {
     const { context, identity, transports } = this.#pool.options
-    this.#state = 'connecting'
+    if (this.#lastError === undefined) this.#state = 'connecting'
     // At most one address is tried at a time, the next one after a failure.
     const address = this.#addresses[this.#failures % Math.max(1, this.#addresses.length)] ?? ''
     const timeout = new AbortController()

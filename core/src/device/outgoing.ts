@@ -14,8 +14,8 @@ import {
   Payload,
   Receipt,
   Role,
-  type Signed,
   SIGNATURE_LABELS,
+  type Signed,
   StateDutyRecord,
   StatePayload
 } from '../wire/index.js'

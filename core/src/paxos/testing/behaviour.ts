@@ -3,14 +3,14 @@
  * hands to the room, which incarnation it draws. Test-only.
  */
 import type { AcceptRequest, Prepare } from '../../wire/index.js'
-import {
-  type Acceptor,
-  type CheckedAccept,
-  type CheckedPromise,
-  type CheckedVote,
-  type Refusal,
-  type Statement,
-  type ToVerify
+import type {
+  Acceptor,
+  CheckedAccept,
+  CheckedPromise,
+  CheckedVote,
+  Refusal,
+  Statement,
+  ToVerify
 } from '../index.js'
 
 export interface Shell {
