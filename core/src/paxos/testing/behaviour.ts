@@ -3,15 +3,7 @@
  * hands to the room, which incarnation it draws. Test-only.
  */
 import type { AcceptRequest, Prepare } from '../../wire/index.js'
-import type {
-  Acceptor,
-  CheckedAccept,
-  CheckedPromise,
-  CheckedVote,
-  Refusal,
-  Statement,
-  ToVerify
-} from '../index.js'
+import type { Acceptor, CheckedAccept, CheckedPromise, CheckedVote, Refusal, Statement, ToVerify } from '../index.js'
 
 export interface Shell {
   /** Replies of these kinds leave before their record is durable. */
