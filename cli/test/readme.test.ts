@@ -17,7 +17,7 @@ it('runs the example of the README to its end', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'heddle-readme-'))
   const code = (await example()).replaceAll("'data/", `'${folder}/`).replaceAll('`data/', `\`${folder}/`)
   const file = fileURLToPath(new URL(`./readme-example-${process.pid}.ts`, import.meta.url))
-  await writeFile(file, `${code}\nexport const result = text.toString()\n`)
+  await writeFile(file, `${code}\nexport const result = page.toString()\n`)
   try {
     const { result } = (await import(file)) as { result: string }
     expect(result).toBe('Chapter I. Down the Rabbit-Hole')
