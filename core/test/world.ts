@@ -238,6 +238,15 @@ export class World {
     this.#network.heal(host)
   }
 
+  /** The connection between these two only. */
+  cutBetween(a: string, b: string): void {
+    this.#network.cut(a, b)
+  }
+
+  healBetween(a: string, b: string): void {
+    this.#network.heal(a, b)
+  }
+
   /** Lets time pass until the task is done; fails when that takes longer than `withinMs` of virtual time. */
   async settle<T>(task: PromiseLike<T>, withinMs = 60_000): Promise<T> {
     let outcome: { readonly value: T } | { readonly error: unknown } | undefined

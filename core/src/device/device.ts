@@ -17,7 +17,7 @@ import { join } from './join.js'
 import { LinkPool, parseTicket } from './links.js'
 import { Replica } from './replica.js'
 import { slotConfig } from './room.js'
-import { DocumentStore, deviceStore, parseDocumentId, Turn } from './store.js'
+import { DocumentStore, deviceStore, parseDocumentId, takeOwnership, Turn } from './store.js'
 
 const createTimeoutMs = 20_000
 const retainedEpochsDefault = 8
@@ -28,8 +28,9 @@ export async function openDevice(options: DeviceOptions): Promise<Device> {
   if (options.crdts.length === 0)
     throw new HeddleError('CONFIG_INVALID', 'a device needs a CRDT backend: give one in `crdts`')
   const crypto = createCrypto(options.context.random)
-  const identity = await loadIdentity(options, crypto)
-  return new OpenedDevice(options, identity, crypto)
+  const storage = await takeOwnership(options.storage, options.context.random(16))
+  const identity = await loadIdentity({ ...options, storage }, crypto)
+  return new OpenedDevice({ ...options, storage }, identity, crypto)
 }
 
 async function loadIdentity({ storage, context }: DeviceOptions, crypto: CryptoProvider): Promise<EndpointIdentity> {
@@ -109,7 +110,10 @@ class OpenedDevice implements Device {
   }
 
   async #join(invite: Invite, signal: AbortSignal | undefined): Promise<void> {
-    if ((await new DocumentStore(this.#options.storage, invite.group).document()) === undefined) {
+    const known = await new DocumentStore(this.#options.storage, invite.group).document()
+    // Who was removed may be invited again, as a new member.
+    if (known?.removed) await (await this.#open.get(toHex(invite.group)))?.[Symbol.asyncDispose]()
+    if (known === undefined || known.removed) {
       if (!this.#crdtTypes.includes(invite.crdtType)) {
         const message = `the document needs the CRDT backend ${invite.crdtType}; this device has ${this.#crdtTypes.join(', ')}`
         throw new HeddleError('CAPABILITY_MISSING', message)

@@ -138,7 +138,7 @@ class Waiting implements LinkUser {
       const request = { $case: 'welcomeRequest', value: { group, keyPackageRef: this.#ref } } as const
       this.#welcomed(link, (await channel.request(request)).value)
     } catch (error) {
-      if (!HeddleError.is(error, 'NOT_FOUND')) throw error
+      if (!HeddleError.is(error, 'NOT_FOUND') && !HeddleError.is(error, 'LIMIT_EXCEEDED')) throw error
       // Not decided yet: the server pushes the Welcome when it is. Until then the request has to lie there.
       const mailbox = mailboxOf(this.#on.crypto, secret)
       await channel.request({ $case: 'mailboxPut', value: { group, mailbox, item: this.#request } })
@@ -208,6 +208,7 @@ async function store(
   }
   const records = new DocumentStore(on.storage, invite.group)
   const turn = new Turn()
+  records.leave(turn)
   turn.put(
     records.key('document'),
     DocumentRecord.encode({ crdtType: document.crdtType, joinedEpoch: group.epoch, removed: false })

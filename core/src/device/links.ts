@@ -11,6 +11,7 @@ import type { ServerStatus } from './api.js'
 
 const dialTimeoutMs = 10_000
 const pauseMsMin = 100
+const addressesMax = 16
 const pauseMsMax = 15_000
 const lastedMs = 2_000
 const agent = 'heddle-ts/0.1'
@@ -21,7 +22,8 @@ export interface LinkUser {
   onUp(link: ServerLink): void
   /** It was lost or could not be made. */
   onDown(link: ServerLink): void
-  onNews(link: ServerLink, news: News): void
+  /** While a returned promise is pending nothing more is read from this server. */
+  onNews(link: ServerLink, news: News): void | Promise<void>
 }
 
 export class ServerLink {
@@ -60,7 +62,8 @@ export class ServerLink {
 
   /** Hears of this link from now on, of its being up already too. */
   attach(documentId: string, user: LinkUser, addresses: readonly string[]): void {
-    if (addresses.length > 0) this.#addresses = addresses
+    // What one document says of a server must not cut off another's: all its addresses are tried in turn.
+    this.#addresses = [...new Set([...addresses, ...this.#addresses])].slice(0, addressesMax)
     const first = this.#users.size === 0
     this.#users.set(documentId, user)
     if (this.#channel !== undefined) user.onUp(this)
@@ -142,9 +145,9 @@ export class ServerLink {
     for (const user of [...this.#users.values()]) user.onDown(this)
   }
 
-  #onNews(news: News): void {
+  #onNews(news: News): void | Promise<void> {
     const group = groupOf(news)
-    if (group !== undefined) this.#users.get(toHex(group))?.onNews(this, news)
+    return group === undefined ? undefined : this.#users.get(toHex(group))?.onNews(this, news)
   }
 }
 

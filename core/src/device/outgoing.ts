@@ -28,6 +28,7 @@ const holdMs = 25
 /** Updates sealed into one envelope, unless a single one is larger. */
 const payloadBytesTarget = 256 * 1024
 const updateBytesMax = 15_500_000
+const stateBytesMax = 15_000_000
 const depsMax = 2048
 const updatesMax = 1024
 
@@ -35,6 +36,8 @@ const updatesMax = 1024
 interface OwnEnvelope {
   readonly bytes: Uint8Array
   readonly epoch: bigint
+  /** Before everything for one of an earlier session: when it was sealed is not stored. */
+  readonly sealedAtMs: number
   readonly hash: Uint8Array
 }
 
@@ -63,6 +66,8 @@ export class Outgoing {
   #mustFlush = false
   /** Everything has to be said once more in the present epoch. */
   #resend = false
+  /** The first edit that waits is larger than a message can be; nothing may overtake it. */
+  #isStuck = false
   #stateDuty: StateDutyRecord | undefined
   #settling: Settling[] = []
   #safeSeq = 0n
@@ -81,7 +86,7 @@ export class Outgoing {
     this.#nextUnsealed = (this.#unsealed.at(-1)?.entry ?? -1n) + 1n
     for (const { key, value } of start.own) {
       const { header, hash } = parseEnvelope(value)
-      this.#own.set(readU64(key), { bytes: value, epoch: header.epoch, hash })
+      this.#own.set(readU64(key), { bytes: value, epoch: header.epoch, sealedAtMs: Number.NEGATIVE_INFINITY, hash })
     }
     this.#receipted = new Map(start.receipted)
     this.#stateDuty = start.stateDuty
@@ -150,9 +155,9 @@ export class Outgoing {
   /** Takes and seals what may leave now. `online`: some server is there to take it. */
   async step(turn: Turn, online: boolean): Promise<void> {
     const inFlight = this.ownSeq > this.sentSeq
-    const canSeal = online && !inFlight && this.#mayWrite
+    const canSeal = online && !inFlight && this.#mayWrite && !this.#isStuck
     const before = this.ownSeq
-    const flushed = canSeal || this.#mustFlush || !online || !this.#mayWrite
+    const flushed = canSeal || this.#mustFlush || !online || !this.#mayWrite || this.#isStuck
     if (flushed) this.dispose()
     if (canSeal) {
       await this.#payState(turn)
@@ -210,19 +215,24 @@ export class Outgoing {
     }
     const key = toHex(server)
     if (head.seq <= this.receiptedSeq(key)) return
-    if (this.#cameTooLate(head.seq)) this.#resend = true
+    const safeBefore = this.safeSeq
     this.#receipted.set(key, head.seq)
+    if (this.#becameSafeTooLate(safeBefore)) this.#resend = true
     this.#announceSafe()
     this.#room.wake()
   }
 
-  /** Whether messages that just got their first receipt were sealed so long ago that others may have lost the keys. */
-  #cameTooLate(receiptedSeq: bigint): boolean {
-    const { group } = this.#room
-    const oldest = group.epoch - BigInt(group.public.document.policy.retainedEpochs)
-    for (let seq = this.sentSeq + 1n; seq <= receiptedSeq; seq++) {
+  /** Whether messages that just became safe were sealed so long ago that some who see them now have lost the keys. */
+  #becameSafeTooLate(safeBefore: bigint): boolean {
+    const { group, context } = this.#room
+    const { retainedEpochs, retainedDays } = group.public.document.policy
+    const oldest = group.epoch - BigInt(retainedEpochs)
+    // Half of the time, for clocks differ and others need some to come back.
+    const sinceMs = context.clock.now() - (retainedDays * 86_400_000) / 2
+    for (let seq = safeBefore + 1n; seq <= this.safeSeq; seq++) {
       const own = this.#own.get(seq)
-      if (own !== undefined && own.epoch <= oldest) return true
+      if (own === undefined || own.epoch === group.epoch) continue
+      if (own.epoch <= oldest || own.sealedAtMs < sinceMs) return true
     }
     return false
   }
@@ -231,6 +241,10 @@ export class Outgoing {
   settled(level: Settling['level']): Promise<void> {
     this.#mustFlush = true
     return new Promise((resolve, reject) => {
+      if (this.#isStuck && level !== 'stored') {
+        reject(new HeddleError('LIMIT_EXCEEDED', 'an edit too large for a message holds up those after it'))
+        return
+      }
       this.#settling.push({ level, resolve, reject, flushed: false, seq: undefined })
       this.#room.wake()
     })
@@ -263,7 +277,10 @@ export class Outgoing {
   #flushUnsealed(turn: Turn): void {
     this.#mustFlush = false
     const bytes = this.#room.replica.flush(turn)
-    if (bytes === undefined) return
+    if (bytes !== undefined) this.#keepUnsealed(turn, bytes)
+  }
+
+  #keepUnsealed(turn: Turn, bytes: Uint8Array): void {
     const entry = this.#nextUnsealed++
     this.#unsealed.push({ entry, bytes })
     turn.put(this.#room.store.key('unsealed', entry), bytes)
@@ -271,22 +288,30 @@ export class Outgoing {
 
   async #sealUpdates(turn: Turn): Promise<void> {
     this.#mustFlush = false
-    const fresh = this.#room.replica.flush(turn)
-    const waiting = this.#unsealed.splice(0)
+    const tooLarge = this.#unsealed.findIndex(({ bytes }) => bytes.length > updateBytesMax)
+    const waiting = this.#unsealed.splice(0, tooLarge < 0 ? this.#unsealed.length : tooLarge)
     for (const { entry } of waiting) turn.del(this.#room.store.key('unsealed', entry))
     const updates = waiting.map(({ bytes }) => bytes)
-    if (fresh !== undefined) updates.push(fresh)
+    const fresh = this.#room.replica.flush(turn)
+    if (fresh !== undefined && fresh.length <= updateBytesMax && tooLarge < 0) updates.push(fresh)
+    else if (fresh !== undefined) this.#keepUnsealed(turn, fresh)
+    if (this.#unsealed.length > 0) this.#getStuck(this.#unsealed[0]?.bytes.length ?? 0)
     if (this.#resend) {
       this.#resend = false
-      updates.push(this.#room.replica.doc.snapshot())
+      const state = this.#room.replica.doc.snapshot()
+      if (state.length <= updateBytesMax) updates.push(state)
+      else report(this.#room, new HeddleError('LIMIT_EXCEEDED', 'what came too late is too large to be said again'))
     }
-    for (const batch of inPayloads(updates)) {
-      if (batch.every(({ length }) => length <= updateBytesMax)) await this.#sealPayload(turn, batch)
-      else {
-        const message = `an edit of ${batch[0]?.length} bytes exceeds what a message carries; it stays on this device`
-        report(this.#room, new HeddleError('LIMIT_EXCEEDED', message))
-      }
-    }
+    for (const batch of inPayloads(updates)) await this.#sealPayload(turn, batch)
+  }
+
+  /** Later edits build on this one: sent without it, they would be of no use to anybody. */
+  #getStuck(bytes: number): void {
+    this.#isStuck = true
+    const message = `an edit of ${bytes} bytes exceeds the ${updateBytesMax} a message carries; it and what follows stay on this device`
+    const error = new HeddleError('LIMIT_EXCEEDED', message)
+    report(this.#room, error)
+    this.giveUpSending(error)
   }
 
   async #sealPayload(turn: Turn, updates: readonly Uint8Array[]): Promise<void> {
@@ -307,6 +332,11 @@ export class Outgoing {
     const state = first ? replica.doc.snapshot() : replica.doc.diff(duty.sentVersion)
     this.#stateDuty = { ...duty, sentVersion: replica.doc.version() }
     turn.put(store.key('stateDuty'), StateDutyRecord.encode(this.#stateDuty))
+    if (state.length > stateBytesMax) {
+      const message = `the document's state of ${state.length} bytes exceeds the ${stateBytesMax} a message carries: who joins cannot get it`
+      report(this.#room, new HeddleError('LIMIT_EXCEEDED', message))
+      return
+    }
     const kind = first ? EnvelopeKind.ENVELOPE_KIND_STATE : EnvelopeKind.ENVELOPE_KIND_STATE_UPDATE
     await this.#seal(turn, kind, StatePayload.encode({ heads, state }))
   }
@@ -330,7 +360,7 @@ export class Outgoing {
     const { signed, hash } = digest(header, senderData, ciphertext)
     const bytes = Envelope.encode({ header, senderData, ciphertext, signature: group.sign(signed) })
     this.sealedBytes += bytes.length
-    this.#own.set(seq, { bytes, epoch: group.epoch, hash })
+    this.#own.set(seq, { bytes, epoch: group.epoch, sealedAtMs: this.#room.context.clock.now(), hash })
     const head: Head = { member, seq, hash }
     vector.advance(head)
     turn.put(store.key('own', seq), bytes)

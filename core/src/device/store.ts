@@ -2,7 +2,7 @@
  * Where a device keeps what: the only file of the room that knows the layout of keys. Records are defined in
  * proto/heddle/v1/store.proto. A `Turn` collects what one turn of a document changes, so that it becomes durable as a whole.
  */
-import { concatBytes, emptyBytes, fromHex, readU64, toHex, u64Bytes, utf8 } from '../bytes.js'
+import { concatBytes, emptyBytes, equalBytes, fromHex, readU64, toHex, u64Bytes, utf8 } from '../bytes.js'
 import { HeddleError } from '../errors.js'
 import type { Batch, Entry, KeyRange, Storage } from '../plugin/index.js'
 import {
@@ -39,6 +39,7 @@ const kinds = {
 export type RecordKind = keyof typeof kinds
 
 const identityKey = utf8('i')
+const ownerKey = utf8('o')
 const documentPrefix = utf8('d')
 const joinPrefix = utf8('j')
 const groupBytes = 16
@@ -88,6 +89,31 @@ export class Turn {
       await storage.commit({ put, del, delRange: this.#ranges } satisfies Batch)
     }
     for (const callback of this.#after) callback()
+  }
+}
+
+/**
+ * Takes a device's storage for this process: every later batch of another process that opened it before fails, so that
+ * two processes never use one key or sequence number twice. The last to open it wins.
+ */
+export async function takeOwnership(storage: Storage, token: Uint8Array): Promise<Storage> {
+  await storage.commit({ put: [{ key: ownerKey, value: token }] })
+  const isOwner = { key: ownerKey, value: token }
+  return {
+    get: (key) => storage.get(key),
+    scan: (range, signal) => storage.scan(range, signal),
+    commit: async (batch) => {
+      try {
+        await storage.commit({ ...batch, expect: [...(batch.expect ?? []), isOwner] })
+      } catch (cause) {
+        const owner = HeddleError.is(cause, 'STORAGE_CONFLICT') ? await storage.get(ownerKey) : token
+        if (owner !== undefined && equalBytes(owner, token)) throw cause
+        throw new HeddleError('STORAGE_CONFLICT', 'another process has opened the storage of this device; use one', {
+          cause
+        })
+      }
+    },
+    [Symbol.asyncDispose]: () => storage[Symbol.asyncDispose]()
   }
 }
 
@@ -183,6 +209,23 @@ export class DocumentStore {
       if (value === undefined) turn.del(this.key('group', key))
       else turn.put(this.key('group', key), value)
     }
+  }
+
+  /** Forgets what this device was in the document; what was written in it, and what was not sent, stays. */
+  leave(turn: Turn): void {
+    const past = [
+      'group',
+      'applied',
+      'server',
+      'own',
+      'decided',
+      'pending',
+      'intent',
+      'invite',
+      'stateDuty',
+      'genesis'
+    ] as const
+    for (const kind of past) turn.delRange(this.range(kind))
   }
 
   async document(): Promise<DocumentRecord | undefined> {

@@ -7,18 +7,31 @@ import { equalBytes, toHex } from '../bytes.js'
 import { HeddleError } from '../errors.js'
 import type { Body, ServerChannel } from '../net/index.js'
 import type { AcceptorOutcome, AcceptorReply, Refusal, SignatureCheck } from '../paxos/index.js'
-import { signedInput } from '../paxos/index.js'
+import { compareBallots, signedInput } from '../paxos/index.js'
 import { type AcceptRequest, type PrepareRequest, SIGNATURE_LABELS, type Signed } from '../wire/index.js'
 import type { Document } from './document.js'
+import type { HeldPrepare } from './held.js'
 import { errorFields, type Reply, reply, type ServerParts, signStatement } from './parts.js'
 import { checkValue } from './value-check.js'
 
-/** Runs under the document's mutex, as `accept` does. */
-export async function prepare(document: Document, request: PrepareRequest, channel: ServerChannel): Promise<Reply> {
+/**
+ * Runs under the document's mutex, as `accept` does. One that is to be held waits outside of it and is then handed in
+ * anew, for the acceptor may have moved.
+ */
+export async function prepare(
+  document: Document,
+  request: PrepareRequest,
+  channel: ServerChannel
+): Promise<Reply | HeldPrepare> {
   document.requireMember(channel.peer)
   const inspected = document.acceptor.inspectPrepare(request)
   if (inspected.kind !== 'verify') return refused(document, inspected)
+  // Before it is counted: nobody else can use up a member's budget.
   verifyAll(document.parts, inspected.checks)
+  const { ballot } = inspected.item.prepare.value
+  const raises = compareBallots(ballot, document.acceptor.record.promised) > 0
+  const held = raises ? document.held.hold(ballot) : undefined
+  if (held !== undefined) return held
   return step(document, document.acceptor.prepare(inspected.item), channel)
 }
 

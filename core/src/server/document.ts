@@ -17,6 +17,7 @@ import {
 } from '../wire/index.js'
 import type { Epoch, EpochMember } from './epoch.js'
 import type { Mailbox } from './mailbox.js'
+import { HeldPrepares } from './held.js'
 import { Mutex } from './mutex.js'
 import { type ServerParts, signStatement } from './parts.js'
 import { RecentLog } from './recent.js'
@@ -60,6 +61,7 @@ export class Document {
   readonly recent: RecentLog
   readonly values: ValueCache
   readonly waiters: WelcomeWaiters
+  readonly held: HeldPrepares
   readonly durable: Durable
   /** Heads and last position with what is on its way to storage. */
   readonly heads: StateVector
@@ -78,6 +80,7 @@ export class Document {
     this.#epochs = epochs
     this.values = init.values
     this.waiters = init.waiters
+    this.held = new HeldPrepares(parts.context.clock)
     this.recent = new RecentLog(parts.limits.tailBytesMax)
     this.heads = new StateVector(senders.map(({ head }) => head))
     this.position = position
@@ -114,6 +117,7 @@ export class Document {
     const oldest = epoch.number - BigInt(epoch.retainedEpochs)
     this.#epochs = [...this.#epochs.filter(({ number }) => number >= oldest), epoch]
     this.acceptor = this.acceptor.advance(epoch.config)
+    this.held.nextSlot()
   }
 
   /** The member whose device this is. Throws NOT_A_MEMBER. */

@@ -11,6 +11,7 @@ import { accept, prepare } from './acceptor-driver.js'
 import { catchUp, learnDecided } from './decided.js'
 import type { Document } from './document.js'
 import type { Documents } from './documents.js'
+import type { HeldPrepare } from './held.js'
 import { TokenBucket } from './limits.js'
 import { closeMailbox, openMailbox, putIntoMailbox } from './mailbox.js'
 import { done, errorFields, isOwnFailure, type Reply, type ServerParts } from './parts.js'
@@ -45,6 +46,7 @@ export class Session {
   readonly #subscriptions = new Map<string, Subscription>()
   readonly #openRequests: TokenBucket
   readonly #proposals: TokenBucket
+  readonly #held = new Set<HeldPrepare>()
   #inFlightBytes = 0
   #inFlight = 0
   #room: (() => void) | undefined
@@ -62,6 +64,7 @@ export class Session {
   async run(): Promise<void> {
     await this.#channel.run((frame) => this.#take(frame))
     for (const subscription of this.#subscriptions.values()) subscription.end()
+    for (const held of this.#held) held.drop()
   }
 
   async close(reason: HeddleError): Promise<void> {
@@ -135,7 +138,13 @@ export class Session {
         // Taken in the same step: a later request's batch is not what this answer speaks of.
         return { outcome, written: document.written }
       }
-      const { outcome, written } = await (isRead(body) ? step() : document.mutex.run(step))
+      const take = () => (isRead(body) ? step() : document.mutex.run(step))
+      let taken = await take()
+      while ('released' in taken.outcome) {
+        await this.#untilReleased(document, taken.outcome)
+        taken = await take()
+      }
+      const { outcome, written } = taken
       // A refusal speaks of the document's state as much as an answer does.
       await written
       if (HeddleError.is(outcome)) await this.#refuse(request, outcome)
@@ -143,7 +152,18 @@ export class Session {
     })
   }
 
-  async #outcome(document: Document, body: DocumentRequest): Promise<Reply | HeddleError> {
+  /** Waits while others have their turn. Throws when the Prepare is not to be handled any more. */
+  async #untilReleased(document: Document, held: HeldPrepare): Promise<void> {
+    this.#held.add(held)
+    if (this.#channel.end !== undefined) held.drop()
+    const release = await held.released
+    this.#held.delete(held)
+    if (release === 'replaced')
+      throw document.problem('LIMIT_EXCEEDED', 'this member has sent another Prepare while this one was held back')
+    if (release === 'dropped') throw new HeddleError('TRANSPORT_CLOSED', 'the proposer has left')
+  }
+
+  async #outcome(document: Document, body: DocumentRequest): Promise<Reply | HeldPrepare | HeddleError> {
     try {
       return await this.#perform(document, body)
     } catch (cause) {
@@ -151,7 +171,7 @@ export class Session {
     }
   }
 
-  #perform(document: Document, body: DocumentRequest): Reply | Promise<Reply> {
+  #perform(document: Document, body: DocumentRequest): Reply | Promise<Reply | HeldPrepare> {
     const { peer } = this.#channel
     switch (body.$case) {
       case 'upload':

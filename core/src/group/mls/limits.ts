@@ -11,7 +11,10 @@ export const LEAVES_MAX = LIMITS.RolesExtension.roles.itemsMax
 export const TREE_NODES_MAX = 2 * LEAVES_MAX - 1
 /** Proposals in one commit. */
 export const PROPOSALS_MAX = 1024
-/** How far a sender's ratchet is turned forward for one message. */
-export const FORWARD_GENERATIONS_MAX = 4096
+/**
+ * How far a sender's ratchet is turned forward for one message. Only members can ask for it, since the generation is
+ * encrypted for them; a joiner whose state covers a long session begins that far ahead.
+ */
+export const FORWARD_GENERATIONS_MAX = 65_536
 /** Keys kept of messages of one sender in one epoch that have not arrived. */
 export const SKIPPED_KEYS_MAX = 1024

@@ -30,23 +30,28 @@ import {
 import type { Server, ServerOptions } from '../index.js'
 import { startServer } from '../index.js'
 
+type MemoryNetwork = ReturnType<typeof createMemoryNetwork>
+
 export class World implements AsyncDisposable {
   readonly context: Context
   readonly crypto: CryptoProvider
+  /** Delivers at once unless a test sets a latency. */
+  readonly network: MemoryNetwork
   readonly transport: Transport
   readonly hosts: ServerHost[] = []
   readonly devices: TestDevice[] = []
 
-  private constructor(context: Context, transport: Transport) {
+  private constructor(context: Context, network: MemoryNetwork, transport: Transport) {
     this.context = context
     this.crypto = createCrypto(context.random)
+    this.network = network
     this.transport = transport
   }
 
   static async start(servers: number, options: Partial<ServerOptions> = {}, context = systemContext()): Promise<World> {
     const network = createMemoryNetwork({ clock: context.clock })
     const transport = await memoryTransport.create({ network, host: 'world' }, context)
-    const world = new World(context, transport)
+    const world = new World(context, network, transport)
     for (let i = 0; i < servers; i++) {
       const host = new ServerHost(world, `mem://server-${i}`, options)
       await host.start()
