@@ -62,6 +62,23 @@ describe('an edit larger than a message', () => {
   }, 60_000)
 })
 
+describe('a document that too few servers take', () => {
+  it('is refused with what is wrong with each, soon, and leaves nothing behind', async () => {
+    const world = await World.create({ seed: 25 })
+    const { tickets } = world
+    await world.kill('server-2')
+    await world.kill('server-3')
+    const ada = await world.openDevice('ada')
+    const startedMs = world.clock.now()
+    const error = await world.settle(ada.create({ servers: tickets })).catch((cause: unknown) => cause)
+    expect(error).toMatchObject({ code: 'NO_QUORUM' })
+    expect((error as Error).message).toMatch(/2 of 3 servers .*server-2.* is unreachable.*server-3.* is unreachable/)
+    expect(world.clock.now() - startedMs).toBeLessThan(6_000)
+    expect(await ada.documents()).toEqual([])
+    await world.dispose()
+  })
+})
+
 describe('a device', () => {
   it('loses its storage to a second process that opens it, instead of sharing it', async () => {
     const world = await World.create({ seed: 23 })

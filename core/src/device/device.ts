@@ -20,6 +20,8 @@ import { slotConfig } from './room.js'
 import { DocumentStore, deviceStore, parseDocumentId, takeOwnership, Turn } from './store.js'
 
 const createTimeoutMs = 20_000
+/** After this long, servers that could not be reached at all are not waited for any more. */
+const reachTimeoutMs = 4_000
 const retainedEpochsDefault = 8
 const retainedDaysDefault = 14
 
@@ -89,7 +91,13 @@ class OpenedDevice implements Device {
     store.putGroup(turn, group.takeDirtyRecords())
     await turn.commit(storage)
     const document = await this.#openOnce(groupId)
-    await this.#atQuorum(document, quorum(slotConfig(group)), signal)
+    try {
+      await this.#atQuorum(document, quorum(slotConfig(group)), signal)
+    } catch (error) {
+      // A document that nobody was told of is none; a server that took it alone will never hear of it again.
+      await storage.commit({ delRange: [store.everything()] })
+      throw error
+    }
     return document
   }
 
@@ -222,14 +230,24 @@ class OpenedDevice implements Device {
     const { clock } = this.#options.context
     await new Promise<void>((resolve, reject) => {
       const settle = (error?: HeddleError) => {
-        timer[Symbol.dispose]()
+        for (const timer of timers) timer[Symbol.dispose]()
         subscription[Symbol.dispose]()
         signal?.removeEventListener('abort', onAbort)
         if (error === undefined) resolve()
         else document[Symbol.asyncDispose]().then(() => reject(error), reject)
       }
       const onAbort = () => settle(new HeddleError('ABORTED', 'creating the document was aborted'))
-      const timer = clock.setTimer(createTimeoutMs, () => settle(noQuorum(document, needed)))
+      const giveUp = () => settle(noQuorum(document, needed))
+      const isHopeless = () => {
+        const { servers } = document.status()
+        return servers.filter(({ state }) => state === 'connected' || state === 'connecting').length < needed
+      }
+      const timers = [
+        clock.setTimer(createTimeoutMs, giveUp),
+        clock.setTimer(reachTimeoutMs, () => {
+          if (isHopeless()) giveUp()
+        })
+      ]
       const check = () => {
         if (document.status().connection === 'online') settle()
       }
@@ -262,6 +280,6 @@ function noQuorum(document: Document, needed: number): HeddleError {
   )
   return new HeddleError(
     'NO_QUORUM',
-    `${needed} of ${servers.length} servers have to take the document. ${states.join('; ')}`
+    `${needed} of ${servers.length} servers have to take the document: check that they run, and their tickets. ${states.join('; ')}`
   )
 }

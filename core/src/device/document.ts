@@ -242,7 +242,12 @@ export class OpenDocument implements Document {
     const { store, replica } = this.#room
     const turn = new Turn()
     await this.#changes.step(turn, this.#epochMax)
-    const { positions, missing } = await this.#incoming.step(turn)
+    const { positions, missing, tainted } = await this.#incoming.step(turn)
+    if (tainted !== undefined) {
+      store.putGroup(turn, this.#room.group.takeDirtyRecords())
+      await turn.commit(store.storage)
+      throw tainted
+    }
     await this.#invites.step(turn, this.#following.links)
     // What is sealed in an epoch long past, nobody can open.
     await this.#outgoing.step(turn, this.#following.readyLinks.length > 0 && !this.#changes.holdsBack)

@@ -2,7 +2,7 @@
  * Envelopes from others: in a sender's order, opened, applied to the CRDT in one batch per turn (SPEC SYNC, DEVICE).
  * What comes too early waits; what a server forged is dropped and asked for elsewhere; nothing is applied twice.
  */
-import { equalBytes, toHex } from '../bytes.js'
+import { equalBytes, readU64, toHex } from '../bytes.js'
 import { HeddleError } from '../errors.js'
 import { type ParsedEnvelope, parseEnvelope, WaitingRoom } from '../sync/index.js'
 import { AppliedRecord, EnvelopeKind, type Head, Payload, Role, StatePayload, WireError } from '../wire/index.js'
@@ -16,6 +16,16 @@ export interface Arrival {
   readonly envelopes: readonly Uint8Array[]
   /** The server's log is known up to here once these are applied. */
   readonly throughPosition?: bigint
+}
+
+/** What a turn took in. */
+export interface Taken {
+  /** How far the logs of the servers are known now. */
+  readonly positions: Map<string, bigint>
+  /** Senders of whom something is missing. */
+  readonly missing: readonly Uint8Array[]
+  /** A message broke the live CRDT. The good ones are logged all the same: once that is durable, the document must end. */
+  readonly tainted: HeddleError | undefined
 }
 
 export class Incoming {
@@ -36,8 +46,10 @@ export class Incoming {
   /** Oldest epoch of the messages applied since somebody asked. */
   #oldestEpoch: bigint | undefined
   /** Updates opened in this turn and not applied yet, with the head each moves. */
-  #opened: { readonly updates: readonly Uint8Array[]; readonly head: Head }[] = []
+  #opened: OpenedMessage[] = []
   #moved = new Map<string, Head>()
+  /** Senders of whom this device has opened a message itself: from there on no other member's word moves their chain. */
+  readonly #openedOf = new Set<string>()
 
   /**
    * `mayBeLate`: messages of old epochs may have been applied before a restart without anybody asking. `blame`: a server
@@ -74,8 +86,8 @@ export class Incoming {
     if (this.#waiting.count > 0) this.#retry = true
   }
 
-  /** Takes in all that has arrived. Returns how far the logs of the servers are known now, and the senders of whom something is missing. */
-  async step(turn: Turn): Promise<{ readonly positions: Map<string, bigint>; readonly missing: Uint8Array[] }> {
+  /** Takes in all that has arrived. */
+  async step(turn: Turn): Promise<Taken> {
     const arrivals = this.#arrivals
     this.#arrivals = []
     const missing: Uint8Array[] = []
@@ -92,9 +104,9 @@ export class Incoming {
       }
       if (throughPosition !== undefined && !this.#overflowed) positions.set(server, throughPosition)
     }
-    this.#apply(turn)
+    const tainted = await this.#apply(turn)
     if (this.#retry) this.#room.wake()
-    return { positions, missing }
+    return { positions, missing, tainted }
   }
 
   /** Whether, since the last call, messages of an epoch before this one were applied. */
@@ -226,6 +238,7 @@ export class Incoming {
       throw new HeddleError('FORBIDDEN', 'the sender may not write')
     }
     try {
+      this.#openedOf.add(toHex(head.member))
       if (kind === EnvelopeKind.ENVELOPE_KIND_UPDATE) this.#advance(head, Payload.decode(plaintext).updates)
       else this.#acceptState(StatePayload.decode(plaintext), role, head, begins)
     } catch (cause) {
@@ -236,13 +249,16 @@ export class Incoming {
 
   /** The state is for members who cannot open what came before they joined; to all others it says nothing new. */
   #acceptState({ heads, state }: StatePayload, role: Role, head: Head, begins: boolean): void {
-    const { vector, group } = this.#room
+    const { vector, group, joinedEpoch } = this.#room
     if (role !== Role.ROLE_ADMIN) throw new HeddleError('FORBIDDEN', 'only an admin sends the state')
-    const ahead = heads.filter(
-      ({ member, seq }) =>
-        seq > vector.seqOf(member) && !equalBytes(member, group.memberId) && !equalBytes(member, head.member)
-    )
-    this.#advance(head, ahead.length === 0 && !begins ? [] : [state])
+    const mayLead = ({ member }: Head) =>
+      joinedEpoch > 0n &&
+      !this.#openedOf.has(toHex(member)) &&
+      !equalBytes(member, group.memberId) &&
+      !equalBytes(member, head.member)
+    const ahead = heads.filter((one) => one.seq > vector.seqOf(one.member) && mayLead(one))
+    // What a joiner cannot open is in the state, whoever's chain it belongs to.
+    this.#advance(head, joinedEpoch > 0n ? [state] : [])
     for (const known of ahead) this.#advance(known, [])
     if (ahead.length > 0 || begins) this.retry()
   }
@@ -255,34 +271,73 @@ export class Incoming {
   }
 
   /** One batch into the CRDT; when it refuses, each message by itself, so that one bad message costs only itself. */
-  #apply(turn: Turn): void {
+  async #apply(turn: Turn): Promise<HeddleError | undefined> {
     const opened = this.#opened
     const moved = this.#moved
     this.#opened = []
     this.#moved = new Map()
     for (const head of moved.values()) this.#putApplied(turn, head)
+    const { replica } = this.#room
+    // Should a message break the CRDT, nothing can be taken out of it any more.
+    const local = opened.length > 0 ? replica.peek() : undefined
+    const logged = new Set<OpenedMessage>()
     try {
-      this.#room.replica.apply(
+      replica.apply(
         turn,
         opened.flatMap(({ updates }) => updates)
       )
     } catch (error) {
+      if (HeddleError.is(error, 'CRDT_TAINTED')) return await this.#applyBroken(turn, opened, logged, local)
       if (!HeddleError.is(error, 'CRDT_MALFORMED')) throw error
-      for (const { updates, head } of opened) this.#applyAlone(turn, updates, head)
+      for (const message of opened) {
+        try {
+          replica.apply(turn, message.updates)
+          logged.add(message)
+        } catch (cause) {
+          if (HeddleError.is(cause, 'CRDT_TAINTED')) return await this.#applyBroken(turn, opened, logged, local)
+          if (!HeddleError.is(cause, 'CRDT_MALFORMED')) throw cause
+          this.#reportRefused(message.head, cause)
+        }
+      }
     }
     if (moved.size > 0) {
       const messages = opened.length
       turn.after(() => this.#room.emit({ type: 'applied', messages }))
     }
+    return undefined
   }
 
-  #applyAlone(turn: Turn, updates: readonly Uint8Array[], head: Head): void {
-    try {
-      this.#room.replica.apply(turn, updates)
-    } catch (cause) {
-      if (!HeddleError.is(cause, 'CRDT_MALFORMED')) throw cause
-      const message = `message ${head.seq} of ${toHex(head.member)} holds an update the CRDT refuses: ${cause.message}`
-      report(this.#room, new HeddleError('CRDT_MALFORMED', message, { cause }))
+  /** The live CRDT is broken: its log takes the messages that do not break it, and the local edits it was left with. */
+  async #applyBroken(
+    turn: Turn,
+    opened: readonly OpenedMessage[],
+    logged: ReadonlySet<OpenedMessage>,
+    local: Uint8Array | undefined
+  ): Promise<HeddleError> {
+    const { replica, store, id } = this.#room
+    const errors = await replica.sift(opened.map(({ updates }) => updates))
+    for (const [i, message] of opened.entries()) {
+      const error = errors[i]
+      if (error !== undefined) this.#reportRefused(message.head, error)
+      else if (!logged.has(message)) replica.record(turn, message.updates)
     }
+    if (local !== undefined) {
+      const last = (await store.entries('unsealed')).at(-1)
+      replica.record(turn, [local])
+      turn.put(store.key('unsealed', last === undefined ? 0n : readU64(last.key) + 1n), local)
+    }
+    const message = `another member's message broke document ${id} in memory; it is left out: close the document and open it again`
+    return new HeddleError('CRDT_TAINTED', message)
   }
+
+  #reportRefused({ member, seq }: Head, cause: HeddleError): void {
+    const message = `message ${seq} of ${toHex(member)} holds an update the CRDT refuses: ${cause.message}`
+    report(this.#room, new HeddleError('CRDT_MALFORMED', message, { cause }))
+  }
+}
+
+/** Updates of one message, and the head it moves. */
+interface OpenedMessage {
+  readonly updates: readonly Uint8Array[]
+  readonly head: Head
 }

@@ -3,7 +3,7 @@
  * The log is written update by update; when it outgrows the snapshot, the two become a new snapshot, so that the cost of
  * an edit does not depend on the document's age.
  */
-import { concatBytes, readU64, u64Bytes } from '../bytes.js'
+import { concatBytes, equalBytes, readU64, u64Bytes } from '../bytes.js'
 import { HeddleError } from '../errors.js'
 import type { CrdtBackend, CrdtDoc } from '../plugin/index.js'
 import type { DocumentStore, Turn } from './store.js'
@@ -14,14 +14,26 @@ const compactionEntriesMin = 512
 export class Replica {
   readonly doc: CrdtDoc
   readonly #store: DocumentStore
+  readonly #backend: CrdtBackend
+  readonly #actor: Uint8Array
+  /** What `flush` took and the turn has not made durable yet. */
+  #flushed: Uint8Array | undefined
   #nextEntry: bigint
   #snapshotBytes: number
   #logBytes: number
   #logEntries: number
 
-  private constructor(doc: CrdtDoc, store: DocumentStore, loaded: StoredState) {
+  private constructor(
+    doc: CrdtDoc,
+    store: DocumentStore,
+    backend: CrdtBackend,
+    actor: Uint8Array,
+    loaded: StoredState
+  ) {
     this.doc = doc
     this.#store = store
+    this.#backend = backend
+    this.#actor = actor
     this.#nextEntry = loaded.nextEntry
     this.#snapshotBytes = loaded.snapshot?.length ?? 0
     this.#logBytes = loaded.updates.reduce((sum, update) => sum + update.length, 0)
@@ -36,14 +48,59 @@ export class Replica {
       updates: loaded.updates,
       ...(loaded.snapshot === undefined ? {} : { snapshot: loaded.snapshot })
     })
-    return new Replica(doc, store, loaded)
+    return new Replica(doc, store, backend, actor, loaded)
   }
 
   /** Applies others' updates as one batch and logs them. Throws what the backend throws; then nothing is logged. */
   apply(turn: Turn, updates: readonly Uint8Array[]): void {
     if (updates.length === 0) return
     this.doc.apply(updates)
+    this.record(turn, updates)
+  }
+
+  /** Logs updates without applying them here: those of a document that is broken and will be opened from its log. */
+  record(turn: Turn, updates: readonly Uint8Array[]): void {
     for (const update of updates) this.#log(turn, update)
+  }
+
+  /**
+   * Finds out which of these messages, each a list of updates, break the CRDT, on scratch documents opened from storage:
+   * one after the other is tried on top of those that did not. Returns the error of each one, undefined for a good one.
+   */
+  async sift(messages: readonly (readonly Uint8Array[])[]): Promise<(HeddleError | undefined)[]> {
+    const stored = await readState(this.#store)
+    const good: Uint8Array[] = []
+    const open = () =>
+      this.#backend.open({
+        actor: this.#actor,
+        updates: [...stored.updates, ...good],
+        ...(stored.snapshot === undefined ? {} : { snapshot: stored.snapshot })
+      })
+    const out: (HeddleError | undefined)[] = []
+    let scratch = await open()
+    try {
+      for (const updates of messages) {
+        try {
+          scratch.apply(updates)
+          good.push(...updates)
+          out.push(undefined)
+        } catch (error) {
+          if (!HeddleError.is(error, 'CRDT_MALFORMED') && !HeddleError.is(error, 'CRDT_TAINTED')) throw error
+          out.push(error)
+          if (error.code === 'CRDT_MALFORMED') continue
+          await scratch[Symbol.asyncDispose]()
+          scratch = await open()
+        }
+      }
+    } finally {
+      await scratch[Symbol.asyncDispose]()
+    }
+    return out
+  }
+
+  /** Local changes that no turn has taken yet; they stay to be taken. */
+  peek(): Uint8Array | undefined {
+    return this.doc.flush()?.bytes
   }
 
   /** Takes the local changes since the last call and logs them; undefined when there are none. */
@@ -51,14 +108,23 @@ export class Replica {
     const flushed = this.doc.flush()
     if (flushed === undefined) return undefined
     this.#log(turn, flushed.bytes)
-    turn.after(flushed.confirm)
+    this.#flushed = flushed.bytes
+    turn.after(() => {
+      this.#flushed = undefined
+      flushed.confirm()
+    })
     return flushed.bytes
   }
 
-  /** Replaces snapshot and log by a new snapshot when the log has outgrown it. Call it last in a turn. */
+  /**
+   * Replaces snapshot and log by a new snapshot when the log has outgrown it. Call it last in a turn. It waits while the
+   * CRDT holds local changes no turn has taken: stored as a part of the state, they would never be sent after a crash.
+   */
   compact(turn: Turn): void {
     if (this.#logEntries < compactionEntriesMin) return
     if (this.#logBytes < Math.max(compactionBytesMin, this.#snapshotBytes)) return
+    const local = this.peek()
+    if (local !== undefined && (this.#flushed === undefined || !equalBytes(local, this.#flushed))) return
     const snapshot = this.doc.snapshot()
     turn.delRange(this.#store.range('log', 0n, this.#nextEntry))
     turn.put(this.#store.key('snapshot'), concatBytes(u64Bytes(this.#nextEntry), snapshot))

@@ -186,6 +186,11 @@ export class DocumentStore {
     return concatBytes(this.#prefix, utf8(kinds[kind]), typeof suffix === 'bigint' ? u64Bytes(suffix) : suffix)
   }
 
+  /** All records of the document. */
+  everything(): KeyRange {
+    return { gte: this.#prefix, lt: next(this.#prefix) }
+  }
+
   /** All records of a kind, or those whose number lies in [from, to). */
   range(kind: RecordKind, from?: bigint, to?: bigint): KeyRange {
     return {

@@ -78,6 +78,44 @@ it('does not take an answer from before a creation for one after it', async () =
   await device.upload(host, await device.seal())
 })
 
+it('shares a document that was opened before its creation was answered', async () => {
+  world = await World.start(1)
+  const { context, crypto, transport } = world
+  const inner = await memoryStorage.create({}, context)
+  const device = await world.device()
+  const answer = gate()
+  let creating = false
+  const storage: Storage = {
+    get: (key) => inner.get(key),
+    scan: (range, signal) => inner.scan(range, signal),
+    // The batch of the creation is there for all to read long before the server is told.
+    async commit(batch) {
+      await inner.commit(batch)
+      if (creating) await answer.passed
+    },
+    [Symbol.asyncDispose]: () => inner[Symbol.asyncDispose]()
+  }
+  const address = 'mem://late'
+  await using server = await startServer({ storage, transports: [transport], listen: [address], context, crypto })
+  const host = { address, server } as unknown as ServerHost
+  await device.found([host])
+  await device.to(host)
+  creating = true
+  const created = device.createOn(host)
+  await settled()
+  await device.subscribe(host)
+  creating = false
+  answer.open()
+  await created
+  await device.to(host)
+  expect(server.stats().subscriptions).toBe(1)
+  const joiner = await world.device()
+  const decided = await device.decide([host], { adds: [{ keyPackage: joiner.keyPackage.message }] })
+  const other = await device.connect(host)
+  await other.channel.request({ $case: 'decided', value: { group: device.groupId, slots: [decided] } })
+  await (await device.to(host)).until(({ $case }) => $case === 'decided')
+})
+
 it('does not serve a document whose records are damaged, and goes on with the others', async () => {
   world = await World.start(1)
   const host = world.hosts[0] as ServerHost

@@ -15,7 +15,16 @@ import { DocumentStore } from './store.js'
 import { ValueCache } from './value-check.js'
 import { WelcomeWaiters } from './welcome.js'
 
+/** How far looking for a document in storage has come. */
+interface Look {
+  /** It is there: this slot is the one that has it. */
+  found: boolean
+  /** It was created meanwhile: whatever is found now, another slot has it. */
+  tooEarly: boolean
+}
+
 interface Slot {
+  readonly look: Look
   /** Undefined when storage has no such document. */
   readonly opening: Promise<Document | undefined>
   opened: Document | undefined
@@ -90,9 +99,16 @@ export class Documents {
       })
     const { record } = new Acceptor(new Epoch(group).config, identity.id)
     await writer.write({ put: [store.created(ctx), store.group(group.epoch, group.save()), store.acceptor(record)] })
-    // Whoever asked before it existed has left the answer "unknown" here.
-    this.#slots.delete(toHex(groupId))
+    this.#forgetAbsent(toHex(groupId))
     this.#parts.count('created')
+  }
+
+  /** Whoever asked before it existed has left the answer "unknown"; whoever has found it already shares what is there. */
+  #forgetAbsent(key: string): void {
+    const look = this.#slots.get(key)?.look
+    if (look === undefined || look.found) return
+    look.tooEarly = true
+    this.#slots.delete(key)
   }
 
   #checkBeginning(group: PublicGroup, peer: Uint8Array): void {
@@ -111,8 +127,9 @@ export class Documents {
 
   #newSlot(key: string, group: Uint8Array): Slot {
     this.#forgetIdle()
-    const opening = this.#open(group)
-    const slot: Slot = { opening, opened: undefined, users: 0 }
+    const look = { found: false, tooEarly: false }
+    const opening = this.#open(group, look)
+    const slot: Slot = { look, opening, opened: undefined, users: 0 }
     this.#slots.set(key, slot)
     const forget = () => {
       if (this.#slots.get(key) === slot) this.#slots.delete(key)
@@ -124,10 +141,12 @@ export class Documents {
     return slot
   }
 
-  async #open(group: Uint8Array): Promise<Document | undefined> {
+  async #open(group: Uint8Array, look: Look): Promise<Document | undefined> {
     const { storage, limits } = this.#parts
     const store = new DocumentStore(storage, group.slice())
-    if ((await store.readCreated()) === undefined) return undefined
+    const created = await store.readCreated()
+    if (created === undefined || look.tooEarly) return undefined
+    look.found = true
     const saved = await store.readGroups()
     if (saved.length === 0)
       throw new HeddleError('STORAGE_CORRUPT', `document ${toHex(group)} has no group state in storage`)

@@ -15,7 +15,7 @@ import {
 import { systemContext } from '../plugin/index.js'
 import { type DecidedSlot, SIGNATURE_LABELS, type Signed } from '../wire/index.js'
 import { Epoch } from './epoch.js'
-import { codeOf, isSettled } from './testing/expect.js'
+import { codeOf, isSettled, settled } from './testing/expect.js'
 import { type Link, type ServerHost, type TestDevice, World } from './testing/world.js'
 
 let world: World
@@ -57,7 +57,8 @@ async function flood(device: TestDevice, everyMs: number): Promise<void> {
       if (at % 8 !== turn % 8) continue
       channel.request({ $case: 'prepare', value: device.prepareRequest(round) }).then(
         (answer) => {
-          if (answer.$case === 'nack' && (answer.value.promised?.round ?? 0n) > round) round = answer.value.promised?.round ?? 0n
+          if (answer.$case === 'nack' && (answer.value.promised?.round ?? 0n) > round)
+            round = answer.value.promised?.round ?? 0n
         },
         () => {
           // Refused for its rate, or too late: the next goes on.
@@ -235,7 +236,7 @@ describe('a Prepare that is held back', () => {
     expect(clock.pending).toBeGreaterThan(pending)
     await link.channel[Symbol.asyncDispose]()
     expect(await codeOf(held)).toBe('TRANSPORT_CLOSED')
-    expect(await isSettled(Promise.resolve())).toBe(true)
+    await settled()
     expect(clock.pending).toBe(pending)
   })
 })

@@ -48,7 +48,11 @@ export async function settled(): Promise<void> {
 
 /** Whether the promise has settled by now. */
 export async function isSettled(promise: Promise<unknown>): Promise<boolean> {
-  const waiting = Symbol('waiting')
+  let isDone = false
+  const done = (): void => {
+    isDone = true
+  }
+  promise.then(done, done)
   await settled()
-  return (await Promise.race([promise.catch(() => undefined), Promise.resolve(waiting)])) !== waiting
+  return isDone
 }
