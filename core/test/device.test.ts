@@ -72,7 +72,9 @@ describe('a document that too few servers take', () => {
     const startedMs = world.clock.now()
     const error = await world.settle(ada.create({ servers: tickets })).catch((cause: unknown) => cause)
     expect(error).toMatchObject({ code: 'NO_QUORUM' })
-    expect((error as Error).message).toMatch(/2 of 3 servers .*server-2.* is unreachable.*server-3.* is unreachable/)
+    const { message } = error as Error
+    expect(message).toContain('2 of 3 servers')
+    for (const name of ['server-2', 'server-3']) expect(message).toContain(`mem://${name} is unreachable`)
     expect(world.clock.now() - startedMs).toBeLessThan(6_000)
     expect(await ada.documents()).toEqual([])
     await world.dispose()

@@ -204,6 +204,7 @@ export class Incoming {
       report(this.#room, new HeddleError(error.code, `message ${seq} of ${toHex(member)}: ${error.message}`, { cause }))
       // The sender did sign it: its chain goes on without what it holds, but does not begin there.
       if (begins) return false
+      this.#openedOf.add(toHex(member))
       this.#advance(head, [])
     }
     return true
@@ -240,7 +241,7 @@ export class Incoming {
     try {
       this.#openedOf.add(toHex(head.member))
       if (kind === EnvelopeKind.ENVELOPE_KIND_UPDATE) this.#advance(head, Payload.decode(plaintext).updates)
-      else this.#acceptState(StatePayload.decode(plaintext), role, head, begins)
+      else this.#acceptState(kind, StatePayload.decode(plaintext), role, head, begins)
     } catch (cause) {
       if (!(cause instanceof WireError)) throw cause
       throw new HeddleError('MALFORMED', `the payload does not decode: ${cause.message}`, { cause })
@@ -248,7 +249,7 @@ export class Incoming {
   }
 
   /** The state is for members who cannot open what came before they joined; to all others it says nothing new. */
-  #acceptState({ heads, state }: StatePayload, role: Role, head: Head, begins: boolean): void {
+  #acceptState(kind: EnvelopeKind, { heads, state }: StatePayload, role: Role, head: Head, begins: boolean): void {
     const { vector, group, joinedEpoch } = this.#room
     if (role !== Role.ROLE_ADMIN) throw new HeddleError('FORBIDDEN', 'only an admin sends the state')
     const mayLead = ({ member }: Head) =>
@@ -257,8 +258,9 @@ export class Incoming {
       !equalBytes(member, group.memberId) &&
       !equalBytes(member, head.member)
     const ahead = heads.filter((one) => one.seq > vector.seqOf(one.member) && mayLead(one))
-    // What a joiner cannot open is in the state, whoever's chain it belongs to.
-    this.#advance(head, joinedEpoch > 0n ? [state] : [])
+    // An update of the state holds what a joiner cannot open, whoever's chain it belongs to.
+    const isNews = begins || ahead.length > 0 || (joinedEpoch > 0n && kind !== EnvelopeKind.ENVELOPE_KIND_STATE)
+    this.#advance(head, isNews ? [state] : [])
     for (const known of ahead) this.#advance(known, [])
     if (ahead.length > 0 || begins) this.retry()
   }

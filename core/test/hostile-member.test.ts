@@ -1,0 +1,118 @@
+/**
+ * A member that lies: it holds keys and a role, so what it says is signed and opens. It must not be able to break others'
+ * documents for good, to take away what honest members write, or to keep anybody from going on (SPEC DEV-004).
+ */
+import { afterEach, describe, expect, it, vi } from 'vitest'
+import * as Y from 'yjs'
+import { equalBytes, fromHex, toHex } from '../src/bytes.js'
+import { MemberGroup } from '../src/group/index.js'
+import { type Document, type ErrorName, HeddleError } from '../src/index.js'
+import { digest, parseEnvelope } from '../src/sync/index.js'
+import { Envelope, EnvelopeHeader, EnvelopeKind, Payload, StatePayload } from '../src/wire/index.js'
+import { textOf, World } from './world.js'
+
+afterEach(() => {
+  vi.restoreAllMocks()
+})
+
+const write = (document: Document, word: string): void => textOf(document).insert(0, `${word} `)
+const read = (document: Document): string => textOf(document).toString()
+const idOf = (document: Document): Uint8Array => fromHex(document.memberId) ?? new Uint8Array(0)
+
+const problemsOf = (document: Document): ErrorName[] => {
+  const codes: ErrorName[] = []
+  document.subscribe((event) => event.type === 'problem' && codes.push(event.error.code))
+  return codes
+}
+
+/** Rewrites what a member seals, before it is encrypted. */
+function tamper(document: Document, change: (plaintext: Uint8Array, kind: EnvelopeKind) => Uint8Array): void {
+  const { encrypt } = MemberGroup.prototype
+  const id = idOf(document)
+  vi.spyOn(MemberGroup.prototype, 'encrypt').mockImplementation(function (this: MemberGroup, plaintext, aad) {
+    const isIts = equalBytes(this.memberId, id)
+    return encrypt.call(this, isIts ? change(plaintext, EnvelopeHeader.decode(aad).kind) : plaintext, aad)
+  })
+}
+
+/** A yjs update that decodes and breaks when it is put in: a struct whose parent is itself. */
+function breaking(): Uint8Array {
+  const encoder = new Y.UpdateEncoderV1()
+  for (const number of [1, 1]) encoder.writeLen(number)
+  encoder.writeClient(77)
+  encoder.writeLen(0)
+  encoder.writeInfo(4)
+  encoder.writeParentInfo(false)
+  encoder.writeLeftID(Y.createID(77, 0))
+  encoder.writeString('x')
+  encoder.writeLen(0)
+  return encoder.toUint8Array()
+}
+
+async function party(seed: number, role: 'admin' | 'editor' = 'editor') {
+  const world = await World.create({ seed })
+  const ada = await world.openDevice('ada')
+  const doc = await world.settle(ada.create({ servers: world.tickets }))
+  const join = async (name: string, as: 'admin' | 'editor') => {
+    const device = await world.openDevice(name)
+    return await world.settle(device.join(await world.settle(doc.invite({ role: as }))))
+  }
+  const mallory = await join('mallory', role)
+  const bob = await join('bob', 'editor')
+  write(doc, 'start')
+  await world.until(() => read(mallory) === 'start ' && read(bob) === 'start ')
+  return { world, ada, doc, mallory, bob }
+}
+
+describe('a member whose update breaks the CRDT', () => {
+  it('costs others one reopening: the message is left out, all else is kept, and the admin removes it', async () => {
+    const { world, ada, doc, mallory, bob } = await party(901)
+    const problems = problemsOf(doc)
+    tamper(mallory, (plaintext, kind) =>
+      kind === EnvelopeKind.ENVELOPE_KIND_UPDATE
+        ? Payload.encode({ ...Payload.decode(plaintext), updates: [breaking()] })
+        : plaintext
+    )
+    world.cut('ada')
+    write(bob, 'bob')
+    await world.settle(bob.settled('safe'))
+    write(doc, 'mine')
+    await world.settle(doc.settled('stored'))
+    write(mallory, 'evil')
+    await world.settle(mallory.settled('safe'))
+    world.heal('ada')
+    await world.until(() => problems.includes('CRDT_TAINTED'))
+    await world.settle(doc[Symbol.asyncDispose]())
+    const reopened = await world.settle(ada.open(doc.id))
+    await world.until(() => read(reopened).includes('bob'))
+    expect(read(reopened)).toContain('mine')
+    await world.settle(reopened.remove(mallory.memberId))
+    write(reopened, 'after')
+    await world.settle(reopened.settled('safe'))
+    expect(reopened.members()).toHaveLength(2)
+    await world.settle(bob[Symbol.asyncDispose]())
+    await world.dispose()
+  })
+})
+
+describe('an admin that lies about heads', () => {
+  it('takes nothing away of what others write', async () => {
+    const { world, doc, mallory, bob } = await party(902, 'admin')
+    write(bob, 'b0')
+    await world.until(() => read(doc).includes('b0') && read(mallory).includes('b0'))
+    const claimed = 10n ** 12n
+    tamper(mallory, (plaintext, kind) => {
+      if (kind !== EnvelopeKind.ENVELOPE_KIND_STATE) return plaintext
+      const { heads, state } = StatePayload.decode(plaintext)
+      return StatePayload.encode({ heads: heads.map((head) => ({ ...head, seq: claimed })), state })
+    })
+    const dora = await world.openDevice('dora')
+    await world.settle(dora.join(await world.settle(mallory.invite())))
+    await world.settle(mallory.settled('safe'))
+    await world.pass(2_000)
+    write(bob, 'b1')
+    write(doc, 'a1')
+    await world.until(() => [doc, bob].every((one) => read(one).includes('b1') && read(one).includes('a1')))
+    await world.dispose()
+  })
+})
