@@ -19,6 +19,9 @@ import { Turn } from './store.js'
 
 const inviteMsDefault = 24 * 60 * 60 * 1000
 const unlimitedEpoch = 2n ** 64n
+/** How long decided slots wait for messages of the epochs before, while nothing comes, and at most. */
+const holdBackMs = 30_000
+const holdBackMsMax = 300_000
 
 const roleNames: Readonly<Record<number, RoleName>> = {
   [Role.ROLE_ADMIN]: 'admin',
@@ -50,6 +53,8 @@ export class OpenDocument implements Document {
   #epochCaughtUp: bigint
   /** How far the logs of the servers have been seen. */
   readonly #positions = new Map<string, bigint>()
+  /** Set while decided slots wait: since when, since when nothing came, and what had been applied then. */
+  #heldBack: { readonly sinceMs: number; quietMs: number; applied: number; timer: Disposable } | undefined
 
   private constructor(start: RoomStart, stored: Stored, onDisposed: () => void) {
     this.#onDisposed = onDisposed
@@ -86,6 +91,7 @@ export class OpenDocument implements Document {
       },
       vote: (news) => news.value.vote && this.#changes.onVote(news.value.vote),
       mailbox: (news) => this.#invites.arrived(news.value.mailbox, news.value.items),
+      rolledBack: (error) => this.#fail(error),
       ready: (link) => {
         this.#background(this.#invites.openMailboxes(link))
         this.#changes.kick()
@@ -213,6 +219,7 @@ export class OpenDocument implements Document {
     await this.#turns
     this.#abort.abort(new HeddleError('DISPOSED', `document ${this.id} is closed`))
     this.#localChanges[Symbol.dispose]()
+    this.#heldBack?.timer[Symbol.dispose]()
     this.#outgoing.dispose()
     this.#changes.dispose(
       new HeddleError('ABORTED', 'the document was closed; the change stays pending and goes on when it is opened')
@@ -242,6 +249,7 @@ export class OpenDocument implements Document {
     const { store, replica } = this.#room
     const turn = new Turn()
     await this.#changes.step(turn, this.#epochMax)
+    this.#watchHoldBack()
     const { positions, missing, tainted } = await this.#incoming.step(turn)
     if (tainted !== undefined) {
       store.putGroup(turn, this.#room.group.takeDirtyRecords())
@@ -277,18 +285,49 @@ export class OpenDocument implements Document {
    */
   get #epochMax(): bigint {
     const { epoch, document } = this.#room.group.public
-    if (this.#following.isLevel) {
-      this.#epochCaughtUp = epoch
-      return unlimitedEpoch
-    }
+    const held = this.#heldBack
+    const nowMs = this.#room.context.clock.now()
+    const isOverdue =
+      held !== undefined && (nowMs - held.quietMs >= holdBackMs || nowMs - held.sinceMs >= holdBackMsMax)
+    // Nothing that a member or a server says may hold this device for ever.
+    if (isOverdue) return unlimitedEpoch
+    // Members that come with the next epochs have their say there.
+    if (this.#following.isLevel) this.#epochCaughtUp = epoch
     const readable = this.#epochCaughtUp + BigInt(document.policy.retainedEpochs)
     const { nextEpoch } = this.#incoming
     return nextEpoch !== undefined && nextEpoch > readable ? nextEpoch : readable
   }
 
+  /** Notes since when decided slots wait, and looks again when they have waited long enough. */
+  #watchHoldBack(): void {
+    const nowMs = this.#room.context.clock.now()
+    const { applied } = this.#incoming
+    const held = this.#heldBack
+    if (held !== undefined && !this.#changes.holdsBack) {
+      held.timer[Symbol.dispose]()
+      this.#heldBack = undefined
+    } else if (held !== undefined && held.applied !== applied) {
+      held.applied = applied
+      held.quietMs = nowMs
+    } else if (held === undefined && this.#changes.holdsBack) {
+      const timer = this.#room.context.clock.setTimer(holdBackMs, () => this.#lookAtHoldBack())
+      this.#heldBack = { sinceMs: nowMs, quietMs: nowMs, applied, timer }
+    }
+  }
+
+  #lookAtHoldBack(): void {
+    const held = this.#heldBack
+    if (held === undefined) return
+    const dueMs = Math.min(held.quietMs + holdBackMs, held.sinceMs + holdBackMsMax)
+    const leftMs = dueMs - this.#room.context.clock.now()
+    if (leftMs > 0) held.timer = this.#room.context.clock.setTimer(leftMs, () => this.#lookAtHoldBack())
+    else this.#wake()
+  }
+
   /** The storage or the CRDT failed: going on could lose or repeat something, so nothing goes on. */
   #fail(error: HeddleError): void {
     this.#failure = error
+    this.#heldBack?.timer[Symbol.dispose]()
     this.#outgoing.dispose()
     this.#outgoing.giveUp(error)
     this.#invites.giveUp(error)

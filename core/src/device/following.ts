@@ -7,6 +7,7 @@ import { equalBytes, toHex } from '../bytes.js'
 import { HeddleError } from '../errors.js'
 import { type DeviceChannel, errorOf, type News } from '../net/index.js'
 import { quorum } from '../paxos/index.js'
+import { parseEnvelope } from '../sync/index.js'
 import {
   type DecidedSlot,
   type Head,
@@ -27,6 +28,9 @@ import type { Turn } from './store.js'
 const withheldMs = 400
 const withheldMsMax = 15_000
 const checksPutOffMax = 8
+/** Senders of whom a server may say what it has, and fetches from it at a time. */
+const announcedMax = 4096
+const fetchesMax = 8
 /** Pause before a server that refused the subscription is asked again. */
 const refusedPauseMs = 2_000
 const refusedPauseMsMax = 60_000
@@ -49,6 +53,10 @@ interface Followed {
   behindAtMs: number
   /** What it said it has, and up to which position, until all of it is applied here. */
   announced: { readonly heads: readonly Head[]; readonly through: bigint } | undefined
+  /** What it said of senders that no epoch reached so far knows. */
+  unknown: readonly Head[]
+  /** Senders, no members any more, of whom it was asked for what it announced. */
+  readonly asked: Set<string>
   check: Disposable | undefined
   /** Grows with every check that brought nothing. */
   checkMs: number
@@ -71,6 +79,8 @@ export interface FollowingEvents {
   caughtUp(slots: readonly DecidedSlot[], link: ServerLink): Promise<void>
   vote(news: Extract<News, { $case: 'vote' }>, link: ServerLink): void
   mailbox(news: Extract<News, { $case: 'mailboxItems' }>, link: ServerLink): void
+  /** A server holds messages this device has signed and knows nothing of: nothing may be sealed any more. */
+  rolledBack(error: HeddleError): void
   /** A server took the subscription. */
   ready(link: ServerLink): void
 }
@@ -127,6 +137,8 @@ export class Following implements LinkUser {
         uploading: false,
         behindAtMs: Number.NEGATIVE_INFINITY,
         announced: undefined,
+        unknown: [],
+        asked: new Set(),
         check: undefined,
         checkMs: withheldMs,
         appliedAtCheck: 0,
@@ -145,6 +157,7 @@ export class Following implements LinkUser {
     const all = [...this.#followed.values()]
     this.#followed.clear()
     this.gaps[Symbol.dispose]()
+    this.#incoming.release()
     for (const followed of all) this.#stop(followed)
     await Promise.all(all.map(({ link }) => link.detach(this.#room.id)))
   }
@@ -154,11 +167,16 @@ export class Following implements LinkUser {
     return [...this.#followed.values()].filter(({ channel }) => channel !== undefined).map(({ link }) => link)
   }
 
-  /** Whether all that enough servers say they have is applied here. */
+  /**
+   * Whether all that enough servers say they have is applied here: so many that every safe message is on an honest one of
+   * them.
+   */
   get isLevel(): boolean {
+    const config = slotConfig(this.#room.group)
+    const enough = config.servers.length - quorum(config) + 1 + config.faultBound
     const ready = [...this.#followed.values()].filter(({ channel }) => channel !== undefined)
     const level = ready.filter(({ announced }) => announced === undefined).length
-    return level > 0 && level >= Math.min(ready.length, quorum(slotConfig(this.#room.group)))
+    return level >= enough
   }
 
   get links(): readonly ServerLink[] {
@@ -176,22 +194,23 @@ export class Following implements LinkUser {
     const followed = this.#followed.get(link.id)
     if (followed === undefined) return
     this.#stop(followed)
+    this.#incoming.forgetStrangers(link.id)
     this.#room.emit({ type: 'server', server: link.status() })
     this.#ensureStream()
     this.#room.wake()
   }
 
-  onNews(link: ServerLink, news: News): void {
+  /** Resolves, when it has to wait, once more may come from this server. */
+  onNews(link: ServerLink, news: News): void | Promise<void> {
     const followed = this.#followed.get(link.id)
     if (followed === undefined) return
     switch (news.$case) {
       case 'deliver':
-        this.#incoming.add({
+        return this.#incoming.add({
           server: link.id,
           envelopes: news.value.envelopes,
           throughPosition: news.value.throughPosition
         })
-        break
       case 'heads':
         this.#announce(followed, news.value.heads, news.value.throughPosition)
         break
@@ -225,6 +244,7 @@ export class Following implements LinkUser {
     }
     const outgoing = this.#outgoing()
     for (const followed of this.#followed.values()) {
+      this.#announceKnown(followed)
       this.#settleAnnounced(followed)
       const { link, position, stored } = followed
       // A receipt that came too late obliges to say it again, which a crash must not make this device forget.
@@ -290,6 +310,8 @@ export class Following implements LinkUser {
     else if (slot < group.epoch) await this.slots.teach(channel, slot)
     // What it has of this device needs no second upload, but for its last message if that has no receipt yet.
     const known = heads.find(({ member }) => equalBytes(member, group.memberId))?.seq ?? 0n
+    if (known > this.#outgoing().ownSeq) await this.#checkRollback(followed, channel)
+    if (link.channel !== channel || this.#followed.get(link.id) !== followed) return
     const receipted = this.#outgoing().receiptedSeq(link.id)
     followed.uploadedSeq = known > receipted ? known - 1n : known
     followed.channel = channel
@@ -301,6 +323,30 @@ export class Following implements LinkUser {
     this.#upload(followed)
     this.#ensureStream()
     this.#room.wake()
+  }
+
+  /** A server claims messages of this device that it has not sealed: a lie, or storage that was set back. */
+  async #checkRollback({ link }: Followed, channel: DeviceChannel): Promise<void> {
+    const { groupId, group, crypto } = this.#room
+    const fromSeq = this.#outgoing().ownSeq + 1n
+    const { value } = await channel.request({
+      $case: 'fetch',
+      value: { group: groupId, member: group.memberId, fromSeq, max: 1 }
+    })
+    const [bytes] = value.envelopes
+    const envelope = bytes && parseEnvelope(bytes)
+    const isOwn =
+      envelope !== undefined &&
+      equalBytes(envelope.header.group, groupId) &&
+      equalBytes(envelope.header.member, group.memberId) &&
+      envelope.header.seq >= fromSeq &&
+      crypto.verify(group.me.signaturePublicKey, envelope.signed, envelope.signature)
+    if (!isOwn) {
+      link.blame(new HeddleError('MALFORMED', 'a server claims messages of this device that it does not have'))
+      return
+    }
+    const what = `this device's storage is older than what it has sent; join again with a new invite`
+    this.#events.rolledBack(new HeddleError('STORAGE_CORRUPT', what))
   }
 
   /** Subscribes, after telling the server what it lacks where that is why it refuses. */
@@ -368,19 +414,53 @@ export class Following implements LinkUser {
     followed.retry = undefined
     followed.check = undefined
     followed.announced = undefined
+    followed.unknown = []
+    followed.asked.clear()
   }
 
   #announce(followed: Followed, heads: readonly Head[], through: bigint): void {
     const open = followed.announced
-    followed.announced = { heads: open === undefined ? heads : latest(open.heads, heads), through }
+    const known = heads.filter(({ member }) => this.#knows(member))
+    if (known.length < heads.length) {
+      const unknown = heads.filter(({ member }) => !this.#knows(member))
+      followed.unknown = latest(followed.unknown, unknown).slice(0, announcedMax)
+    }
+    const all = open === undefined ? known : latest(open.heads, known)
+    followed.announced = { heads: all.slice(0, announcedMax), through }
     this.#settleAnnounced(followed)
     if (followed.announced !== undefined) this.#watch(followed)
     else this.#room.wake()
   }
 
+  /** Senders that came with the epochs entered since count from now on. */
+  #announceKnown(followed: Followed): void {
+    if (!followed.unknown.some(({ member }) => this.#knows(member))) return
+    const { unknown, announced, position } = followed
+    followed.unknown = []
+    this.#announce(followed, unknown, announced?.through ?? position)
+  }
+
+  /** Whether a sender is, or within the retained epochs was, a member, or has written before. */
+  #knows(member: Uint8Array): boolean {
+    const { group, vector } = this.#room
+    if (vector.get(member) !== undefined || group.public.member(member) !== undefined) return true
+    const oldest = group.epoch - BigInt(group.public.document.policy.retainedEpochs)
+    for (let epoch = group.epoch - 1n; epoch >= 0n && epoch >= oldest; epoch--)
+      if (group.publicAt(epoch)?.member(member) !== undefined) return true
+    return false
+  }
+
+  /** Whether an announced head is of a message that can be had and is not here yet. */
+  #isAwaited(followed: Followed, { member, seq }: Head): boolean {
+    const { vector, group } = this.#room
+    if (seq <= vector.seqOf(member) || equalBytes(member, group.memberId) || this.#incoming.isForked(member))
+      return false
+    return group.public.member(member) !== undefined || !followed.asked.has(toHex(member))
+  }
+
   #settleAnnounced(followed: Followed): void {
     const { announced } = followed
-    if (announced === undefined || !this.#room.vector.covers(announced.heads)) return
+    if (announced === undefined || announced.heads.some((head) => this.#isAwaited(followed, head))) return
     followed.announced = undefined
     followed.check?.[Symbol.dispose]()
     followed.check = undefined
@@ -405,19 +485,31 @@ export class Following implements LinkUser {
       }
       followed.checksPutOff = 0
       followed.checkMs = Math.min(2 * followed.checkMs, withheldMsMax)
-      const { vector, group } = this.#room
-      const missing = announced.heads.filter(
-        ({ member, seq }) => seq > vector.seqOf(member) && !equalBytes(member, group.memberId)
-      )
-      const fetches = missing.map(({ member }) => this.gaps.fetch(member, vector.seqOf(member) + 1n, followed.link))
-      Promise.all(fetches)
-        .catch((error: unknown) => {
-          this.#room.context.log('debug', 'fetch.failed', { error: asHeddleError(error, 'fetching').message })
-        })
-        .finally(() => {
-          if (followed.announced !== undefined && followed.channel !== undefined) this.#watch(followed)
-        })
+      this.#fetchAwaited(followed, announced.heads).finally(() => {
+        if (followed.announced !== undefined && followed.channel !== undefined) this.#watch(followed)
+      })
     })
+  }
+
+  /** Fetches what is awaited of each sender, a few senders at a time. */
+  async #fetchAwaited(followed: Followed, heads: readonly Head[]): Promise<void> {
+    const { vector, group, context } = this.#room
+    const awaited = heads.filter((head) => this.#isAwaited(followed, head))
+    const { channel } = followed
+    const fetchNext = async (): Promise<void> => {
+      for (let head = awaited.pop(); head !== undefined && followed.channel === channel; head = awaited.pop()) {
+        const { member } = head
+        try {
+          await this.gaps.fetch(member, vector.seqOf(member) + 1n, followed.link)
+          // Of one that was removed there may be nothing this device can take: it is not waited for again.
+          if (group.public.member(member) === undefined) followed.asked.add(toHex(member))
+        } catch (error) {
+          context.log('debug', 'fetch.failed', { error: asHeddleError(error, 'fetching').message })
+        }
+      }
+    }
+    await Promise.all(Array.from({ length: fetchesMax }, fetchNext))
+    this.#room.wake()
   }
 
   async #upload(followed: Followed): Promise<void> {

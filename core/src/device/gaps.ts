@@ -52,7 +52,8 @@ export class Gaps {
       $case: 'fetch',
       value: { group: this.#room.groupId, member, fromSeq, max: 1024 }
     })
-    if (value.envelopes.length > 0) this.#incoming.add({ server: toHex(channel.peer), envelopes: value.envelopes })
+    if (value.envelopes.length > 0)
+      await this.#incoming.add({ server: toHex(channel.peer), envelopes: value.envelopes })
   }
 
   [Symbol.dispose](): void {

@@ -9,6 +9,12 @@ import { AppliedRecord, EnvelopeKind, type Head, Payload, Role, StatePayload, Wi
 import { asHeddleError, type Room, report } from './room.js'
 import type { Turn } from './store.js'
 
+/** Arrivals not looked at yet, above which servers are made to wait. */
+const arrivalBytesMax = 4 * 1024 * 1024
+/** What may wait of senders this device does not know yet, per server: nobody can tell whether it is theirs. */
+const strangersLimits = { envelopesMax: 256, bytesMax: 4 * 1024 * 1024 }
+const conflictsMax = 1024
+
 /** What came from a server and was not looked at yet. */
 export interface Arrival {
   /** Server it came from, hexadecimal. */
@@ -40,6 +46,15 @@ export class Incoming {
   readonly #told: Map<string, bigint>
   readonly #blame: (server: string, error: HeddleError) => void
   #arrivals: Arrival[] = []
+  #arrivalBytes = 0
+  #release: (() => void)[] = []
+  /** By server: envelopes of senders that no epoch reached so far knows. */
+  readonly #strangers = new Map<string, WaitingRoom>()
+  /** By sender: the latest of its messages for which there was no room. */
+  readonly #dropped = new Map<string, Head>()
+  /** Senders that signed two messages of one number, or two chains. */
+  readonly #forked = new Set<string>()
+  readonly #conflicts = new Set<string>()
   #retry = false
   /** Something had no room to wait: what the servers' logs hold has to be read again from where it is durable. */
   #overflowed = false
@@ -73,29 +88,54 @@ export class Incoming {
 
   /** Whether something of this sender waits for what came before it. */
   isWaitingFor(member: Uint8Array): boolean {
-    return this.#waiting.has(member)
+    const dropped = this.#dropped.get(toHex(member))
+    return this.#waiting.has(member) || (dropped !== undefined && dropped.seq > this.#room.vector.seqOf(member))
   }
 
-  add(arrival: Arrival): void {
+  /** Whether this sender was seen to sign two chains: what servers say they have of it may never be had here. */
+  isForked(member: Uint8Array): boolean {
+    return this.#forked.has(toHex(member))
+  }
+
+  /** Takes what came; resolves, when it is much, once it is looked at. */
+  add(arrival: Arrival): void | Promise<void> {
     this.#arrivals.push(arrival)
+    for (const { length } of arrival.envelopes) this.#arrivalBytes += length
     this.#room.wake()
+    if (this.#arrivalBytes > arrivalBytesMax) return new Promise((resolve) => this.#release.push(resolve))
+  }
+
+  /** Lets go whoever waits for arrivals to be looked at. */
+  release(): void {
+    this.#arrivalBytes = 0
+    for (const resolve of this.#release.splice(0)) resolve()
+  }
+
+  /** A server's connection has ended: what it told of unknown senders is of no use. */
+  forgetStrangers(server: string): void {
+    this.#strangers.delete(server)
   }
 
   /** The group has moved on: what waited for that is tried again in the next turn. */
   retry(): void {
-    if (this.#waiting.count > 0) this.#retry = true
+    if (this.#waiting.count > 0 || this.#strangers.size > 0) this.#retry = true
   }
 
   /** Takes in all that has arrived. */
   async step(turn: Turn): Promise<Taken> {
     const arrivals = this.#arrivals
     this.#arrivals = []
+    this.release()
     const missing: Uint8Array[] = []
     const positions = new Map<string, bigint>()
     if (this.#retry) {
       this.#retry = false
       this.nextEpoch = undefined
       for (const envelope of this.#waiting.takeAll()) await this.#take(envelope, undefined, missing)
+      const strangers = [...this.#strangers]
+      this.#strangers.clear()
+      for (const [server, room] of strangers)
+        for (const envelope of room.takeAll()) await this.#take(envelope, server, missing)
     }
     for (const { server, envelopes, throughPosition } of arrivals) {
       for (const bytes of envelopes) {
@@ -104,6 +144,9 @@ export class Incoming {
       }
       if (throughPosition !== undefined && !this.#overflowed) positions.set(server, throughPosition)
     }
+    for (const [key, { member, seq }] of this.#dropped)
+      if (this.#room.vector.seqOf(member) >= seq || this.#forked.has(key)) this.#dropped.delete(key)
+    if (this.#waiting.count === 0 && this.#dropped.size === 0) this.#overflowed = false
     const tainted = await this.#apply(turn)
     if (this.#retry) this.#room.wake()
     return { positions, missing, tainted }
@@ -151,7 +194,7 @@ export class Incoming {
     if (epoch < joinedEpoch) return
     if (succession === 'conflict') {
       if (!this.#isGenuine(envelope)) return this.#forged(envelope, server, undefined)
-      report(this.#room, new HeddleError('SEQUENCE_CONFLICT', `two messages ${seq} of member ${toHex(member)}`))
+      this.#noteFork(member, seq)
       return
     }
     // Of an epoch whose keys are gone, by one who is no member any more: nobody can say what it is, or open it.
@@ -160,11 +203,25 @@ export class Incoming {
       return
     }
     if (epoch > group.epoch) this.sawFutureEpoch = true
+    if (epoch > group.epoch && this.#keyOf(envelope) === undefined) {
+      // What does not fit, and what a crash loses, is fetched once its sender is known.
+      const room = this.#strangers.get(server ?? '') ?? new WaitingRoom(strangersLimits)
+      if (room.add(envelope)) this.#strangers.set(server ?? '', room)
+      return
+    }
     const mayBegin = joinedEpoch > 0n && kind === EnvelopeKind.ENVELOPE_KIND_STATE && vector.get(member) === undefined
     if ((succession === 'gap' && !mayBegin) || epoch > group.epoch) {
       if (server !== undefined && !this.#mayWait(envelope, server)) return
+      if (succession === 'gap' && this.isForked(member)) {
+        missing.push(member)
+        return
+      }
       if (!this.#waiting.add(envelope)) {
         this.#overflowed = true
+        const dropped = this.#dropped.get(toHex(member))
+        if (dropped === undefined || dropped.seq < seq)
+          this.#dropped.set(toHex(member), { member, seq, hash: envelope.hash })
+        if (succession !== 'gap') missing.push(member)
         this.#room.context.log('warn', 'waiting.full', { document: this.#room.id })
       } else if (epoch > group.epoch && (this.nextEpoch === undefined || epoch < this.nextEpoch)) {
         this.nextEpoch = epoch
@@ -212,7 +269,7 @@ export class Incoming {
 
   /** What waits for a known member's earlier messages is signed by it: forged ones must not fill the room. */
   #mayWait(envelope: ParsedEnvelope, server: string): boolean {
-    if (this.#keyOf(envelope) === undefined || this.#isGenuine(envelope)) return true
+    if (this.#isGenuine(envelope)) return true
     this.#forged(envelope, server, undefined)
     return false
   }
@@ -226,6 +283,17 @@ export class Incoming {
   #isGenuine(envelope: ParsedEnvelope): boolean {
     const key = this.#keyOf(envelope)
     return key !== undefined && this.#room.crypto.verify(key, envelope.signed, envelope.signature)
+  }
+
+  /** What waits of the sender may belong to the other chain, and would wait for ever. */
+  #noteFork(member: Uint8Array, seq: bigint): void {
+    const key = toHex(member)
+    const conflict = `${key} ${seq}`
+    this.#forked.add(key)
+    this.#waiting.drop(member)
+    if (this.#conflicts.has(conflict) || this.#conflicts.size >= conflictsMax) return
+    this.#conflicts.add(conflict)
+    report(this.#room, new HeddleError('SEQUENCE_CONFLICT', `two messages ${seq} of member ${key}`))
   }
 
   #forged({ header }: ParsedEnvelope, server: string | undefined, cause: unknown): void {

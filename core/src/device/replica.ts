@@ -72,7 +72,8 @@ export class Replica {
     const good: Uint8Array[] = []
     const open = () =>
       this.#backend.open({
-        actor: this.#actor,
+        // Not the live document's: that one may have written what is in storage.
+        actor: this.#actor.map((byte) => byte ^ 0xff),
         updates: [...stored.updates, ...good],
         ...(stored.snapshot === undefined ? {} : { snapshot: stored.snapshot })
       })

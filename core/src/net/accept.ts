@@ -58,7 +58,7 @@ export class ServerChannel {
     for (let frame = await this.#channel.receive(); frame !== undefined; frame = await this.#channel.receive()) {
       const { request, body } = frame
       try {
-        if (body.$case === 'ping') await this.#channel.send(request, { $case: 'pong', value: body.value })
+        if (body.$case === 'ping') await this.#pong(request, body.value.nonce)
         else await handle(frame)
       } catch (cause) {
         const known = HeddleError.is(cause)
@@ -69,6 +69,11 @@ export class ServerChannel {
 
   async close(reason: HeddleError): Promise<void> {
     await this.#channel.close(reason)
+  }
+
+  async #pong(request: bigint, nonce: bigint): Promise<void> {
+    if (request === 0n) throw new HeddleError('UNEXPECTED_FRAME', 'Ping needs a request number')
+    await this.#channel.send(request, { $case: 'pong', value: { nonce } })
   }
 }
 

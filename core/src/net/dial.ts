@@ -218,7 +218,9 @@ class DialedChannel implements DeviceChannel {
     for (let frame = await this.#channel.receive(); frame !== undefined; frame = await this.#channel.receive()) {
       const { request, body } = frame
       try {
-        if (request === 0n) await this.#news(body)
+        // Before the number is looked at: it is the server's, and says nothing about a request of this side.
+        if (body.$case === 'ping') await this.#channel.send(request, { $case: 'pong', value: body.value })
+        else if (request === 0n) await this.#news(body)
         else this.#answer(request, body)
       } catch (cause) {
         const known = HeddleError.is(cause)

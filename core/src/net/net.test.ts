@@ -189,6 +189,27 @@ describe('a channel', () => {
     expect(pong.value.nonce).toBe(77n)
   })
 
+  it('answers a Ping of the server by itself, whether it has a number or not, and stays open', async () => {
+    const answers: ReceivedFrame[] = []
+    let answered = () => {}
+    const twice = new Promise<void>((resolve) => {
+      answered = resolve
+    })
+    const { device, server, news } = await openPair(async (frame) => {
+      if (frame.body.$case !== 'pong') return server.send(frame.request, noSlots)
+      if (answers.push(frame) === 2) answered()
+    })
+    await server.send(0n, { $case: 'ping', value: { nonce: 5n } })
+    await server.send(8n, { $case: 'ping', value: { nonce: 6n } })
+    await Promise.race([twice, device.closed])
+    expect(answers.map(({ request, body }) => [request, body.value])).toEqual([
+      [0n, { nonce: 5n }],
+      [8n, { nonce: 6n }]
+    ])
+    expect(news).toEqual([])
+    await expect(device.request(catchUp)).resolves.toEqual(noSlots)
+  })
+
   it('stops waiting when the caller aborts and ignores the late answer', async () => {
     let answerNow = () => {}
     const { device } = await openPair(({ request }, server) => {
@@ -306,6 +327,24 @@ describe('a server accepting a channel', () => {
       code: 'UNEXPECTED_FRAME'
     })
     await run
+    expect((await server.closed).code).toBe('UNEXPECTED_FRAME')
+  })
+
+  it('refuses a Ping without a request number', async () => {
+    const { stream, accepting } = await rawStream()
+    const hello = { $case: 'hello', value: { versions: [1], features: [], agent: '' } } as const
+    await stream.write(Frame.encode({ request: 1n, body: hello }))
+    const server = (await accepting) as ServerChannel
+    server.run(() => {
+      throw new Error('a Ping must not reach the handler')
+    })
+    await stream.write(Frame.encode({ request: 0n, body: { $case: 'ping', value: { nonce: 1n } } }))
+    const seen: Frame[] = []
+    for await (const bytes of stream.frames) seen.push(Frame.decode(bytes))
+    expect(seen.at(-1)).toMatchObject({
+      request: 0n,
+      body: { $case: 'problem', value: { code: ERRORS.UNEXPECTED_FRAME.code } }
+    })
     expect((await server.closed).code).toBe('UNEXPECTED_FRAME')
   })
 

@@ -1,5 +1,8 @@
+import { createVirtualClock } from '@heddle/transport-memory'
 import { afterEach, describe, expect, it } from 'vitest'
-import { codeOf } from './testing/expect.js'
+import { systemContext } from '../plugin/index.js'
+import { CreateQuota } from './create-quota.js'
+import { codeOf, problemOf } from './testing/expect.js'
 import { type ServerHost, World } from './testing/world.js'
 
 let world: World
@@ -91,6 +94,40 @@ describe('creating a document', () => {
     await device.createOn(host)
     await device.createOn(host)
     expect(await codeOf(device.createOn(host))).toBe('LIMIT_EXCEEDED')
+  })
+})
+
+describe('how many documents one device may create', () => {
+  it('is bounded by the hour over all its connections, without counting repetitions or other devices', async () => {
+    const clock = createVirtualClock(Date.now())
+    world = await World.start(1, { limits: { createsPerPeerPerHour: 2 } }, { ...systemContext(), clock })
+    const host = only(world.hosts)
+    const device = await world.device()
+    await device.create([host])
+    for (let i = 0; i < 3; i++) await device.createOn(host)
+    device.disconnect()
+    await device.create([host])
+    await device.found([host])
+    device.disconnect()
+    const refused = await problemOf(device.createOn(host))
+    expect(refused).toMatchObject({ code: 'LIMIT_EXCEEDED', info: { retryAfterMs: 1_800_000 } })
+    const other = await world.device()
+    await other.create([host])
+    await clock.run({ untilMs: clock.now() + 1_800_000 })
+    device.disconnect()
+    await device.createOn(host)
+    expect(host.server.stats().counts.created).toBe(4)
+  })
+
+  it('is not remembered for longer than an hour', () => {
+    let nowMs = 0
+    const quota = new CreateQuota({ ...systemContext().clock, now: () => nowMs }, 1)
+    for (let i = 0; i < 10; i++, nowMs += 1_000) expect(quota.take(new Uint8Array(32).fill(i))).toBe(0)
+    expect(quota.take(new Uint8Array(32).fill(1))).toBeGreaterThan(0)
+    expect(quota.size).toBe(10)
+    nowMs = 3_604_000
+    expect(quota.take(new Uint8Array(32).fill(50))).toBe(0)
+    expect(quota.size).toBe(6)
   })
 })
 

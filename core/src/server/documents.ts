@@ -7,6 +7,7 @@ import { HeddleError } from '../errors.js'
 import { PublicGroup } from '../group/index.js'
 import { Acceptor } from '../paxos/index.js'
 import type { Create } from '../wire/index.js'
+import { CreateQuota } from './create-quota.js'
 import { Document } from './document.js'
 import { Epoch } from './epoch.js'
 import { Mutex } from './mutex.js'
@@ -40,9 +41,11 @@ export class Documents {
   /** By group in hexadecimal, the one used longest ago first. */
   readonly #slots = new Map<string, Slot>()
   readonly #creating = new Mutex()
+  readonly #quota: CreateQuota
 
   constructor(parts: ServerParts) {
     this.#parts = parts
+    this.#quota = new CreateQuota(parts.context.clock, parts.limits.createsPerPeerPerHour)
   }
 
   get inMemory(): number {
@@ -74,21 +77,25 @@ export class Documents {
     }
   }
 
-  /** Creates the document of this GroupInfo. The same again is no error. Throws INVALID, FORBIDDEN, ALREADY_EXISTS. */
+  /**
+   * Creates the document of this GroupInfo. The same again is no error. Throws INVALID, NOT_A_MEMBER, FORBIDDEN,
+   * ALREADY_EXISTS, LIMIT_EXCEEDED.
+   */
   async create({ groupInfo }: Create, peer: Uint8Array): Promise<Reply> {
     const group = await PublicGroup.fromGroupInfo(groupInfo, this.#parts)
     this.#checkBeginning(group, peer)
-    const { groupId, ctx, document } = group
+    const { groupId, document } = group
     const { mayCreate } = this.#parts.policy
     if (mayCreate !== undefined && !(await mayCreate({ peer, group: groupId, crdtType: document.crdtType })))
       throw new HeddleError('FORBIDDEN', 'this server does not let this device create documents', {
         info: { group: groupId }
       })
-    await this.#creating.run(() => this.#store(group, groupId, ctx))
+    await this.#creating.run(() => this.#store(group, peer))
     return done
   }
 
-  async #store(group: PublicGroup, groupId: Uint8Array, ctx: Uint8Array): Promise<void> {
+  async #store(group: PublicGroup, peer: Uint8Array): Promise<void> {
+    const { groupId, ctx } = group
     const { storage, identity, writer } = this.#parts
     const store = new DocumentStore(storage, groupId)
     const created = await store.readCreated()
@@ -96,6 +103,11 @@ export class Documents {
     if (created !== undefined)
       throw new HeddleError('ALREADY_EXISTS', 'a document with this id and another beginning exists here', {
         info: { group: groupId }
+      })
+    const waitMs = this.#quota.take(peer)
+    if (waitMs > 0)
+      throw new HeddleError('LIMIT_EXCEEDED', 'this device has created too many documents here within an hour', {
+        info: { group: groupId, retryAfterMs: waitMs }
       })
     const { record } = new Acceptor(new Epoch(group).config, identity.id)
     await writer.write({ put: [store.created(ctx), store.group(group.epoch, group.save()), store.acceptor(record)] })
@@ -161,7 +173,7 @@ export class Documents {
       position: await store.readLastPosition(),
       mailboxes: (await store.readMailboxes()).map(([id, record]) => ({ id, record })),
       values: new ValueCache(),
-      waiters: new WelcomeWaiters(limits.welcomeWaitersPerDocumentMax)
+      waiters: new WelcomeWaiters(limits.welcomeWaitersPerDocumentMax, limits.welcomeWaitersPerConnectionMax)
     })
   }
 

@@ -24,8 +24,11 @@ export interface ServerLimits {
   readonly sendersPerDocumentMax: number
   readonly mailboxesPerDocumentMax: number
   readonly mailboxItemsMax: number
-  /** Joiners that wait for their Welcome. */
+  /** Key packages whose Welcome is waited for, in a document and of these on one connection. */
   readonly welcomeWaitersPerDocumentMax: number
+  readonly welcomeWaitersPerConnectionMax: number
+  /** Documents one endpoint key may create at once, and then in an hour; a repeated Create is not counted. */
+  readonly createsPerPeerPerHour: number
   /** Heads go to one subscriber at most this often. */
   readonly headsIntervalMs: number
   /** Requests of one connection that need no membership (MailboxPut, WelcomeRequest, Decided, Create). */
@@ -51,6 +54,8 @@ export const defaultLimits: ServerLimits = {
   mailboxesPerDocumentMax: 64,
   mailboxItemsMax: 4,
   welcomeWaitersPerDocumentMax: 256,
+  welcomeWaitersPerConnectionMax: 8,
+  createsPerPeerPerHour: 100,
   headsIntervalMs: 25,
   openRequestsPerSecond: 10,
   openRequestsBurst: 100,

@@ -175,6 +175,29 @@ describe('a Welcome', () => {
     expect(await codeOf(ask(joiner))).toBe('NOT_FOUND')
   })
 
+  it('is waited for on one connection for a few key packages only, which leaves room for others', async () => {
+    const { channel } = await (await world.device()).to(host)
+    const askFor = (byte: number) => {
+      const value = { group: admin.groupId, keyPackageRef: new Uint8Array(32).fill(byte) }
+      return codeOf(channel.request({ $case: 'welcomeRequest', value }))
+    }
+    for (let i = 0; i < 8; i++) expect(await askFor(i)).toBe('NOT_FOUND')
+    expect(await askFor(8)).toBe('LIMIT_EXCEEDED')
+    expect(await askFor(7)).toBe('NOT_FOUND')
+    const joiner = await world.device()
+    expect(await codeOf(ask(joiner))).toBe('NOT_FOUND')
+    // What has been given makes room again.
+    const decided = await admin.commit([host], { adds: [{ keyPackage: joiner.keyPackage.message }] })
+    expect((await (await joiner.to(host)).until(isNews('welcomeReply'))).value.decided).toEqual(decided)
+    const next = await world.device()
+    const other = await joiner.to(host)
+    for (let i = 0; i < 8; i++) {
+      const value = { group: admin.groupId, keyPackageRef: new Uint8Array(32).fill(100 + i) }
+      expect(await codeOf(other.channel.request({ $case: 'welcomeRequest', value }))).toBe('NOT_FOUND')
+    }
+    expect(await codeOf(ask(next))).toBe('NOT_FOUND')
+  })
+
   it('is waited for by a bounded number of joiners, and not by those who left', async () => {
     await world[Symbol.asyncDispose]()
     world = await World.start(1, { limits: { welcomeWaitersPerDocumentMax: 1 } })

@@ -159,7 +159,10 @@ export class Session {
     const release = await held.released
     this.#held.delete(held)
     if (release === 'replaced')
-      throw document.problem('LIMIT_EXCEEDED', 'this member has sent another Prepare while this one was held back')
+      // Without the slot, which need not be durable yet.
+      throw new HeddleError('LIMIT_EXCEEDED', 'this member has sent another Prepare while this one was held back', {
+        info: { group: document.group }
+      })
     if (release === 'dropped') throw new HeddleError('TRANSPORT_CLOSED', 'the proposer has left')
   }
 

@@ -15,10 +15,13 @@ export class WelcomeWaiters {
   readonly #max: number
   readonly #waiting = new Map<string, Set<ServerChannel>>()
   readonly #watched = new WeakSet<ServerChannel>()
+  readonly #perConnectionMax: number
+  readonly #sizeOf = new Map<ServerChannel, number>()
   #size = 0
 
-  constructor(max: number) {
+  constructor(max: number, perConnectionMax: number) {
     this.#max = max
+    this.#perConnectionMax = perConnectionMax
   }
 
   get size(): number {
@@ -29,10 +32,12 @@ export class WelcomeWaiters {
   add(key: string, channel: ServerChannel): boolean {
     const channels = this.#waiting.get(key) ?? new Set<ServerChannel>()
     if (channels.has(channel)) return true
-    if (this.#size >= this.#max) return false
+    const ofChannel = this.#sizeOf.get(channel) ?? 0
+    if (this.#size >= this.#max || ofChannel >= this.#perConnectionMax) return false
     this.#waiting.set(key, channels)
     channels.add(channel)
     this.#size++
+    this.#sizeOf.set(channel, ofChannel + 1)
     this.#watch(channel)
     return true
   }
@@ -56,6 +61,9 @@ export class WelcomeWaiters {
     const channels = this.#waiting.get(key)
     if (channels?.delete(channel) !== true) return
     this.#size--
+    const left = (this.#sizeOf.get(channel) ?? 1) - 1
+    if (left === 0) this.#sizeOf.delete(channel)
+    else this.#sizeOf.set(channel, left)
     if (channels.size === 0) this.#waiting.delete(key)
   }
 }

@@ -59,6 +59,16 @@ export class WaitingRoom {
     return envelope
   }
 
+  /** Forgets everything of this sender. */
+  drop(member: Uint8Array): void {
+    const key = toHex(member)
+    for (const { bytes } of this.#bySender.get(key)?.values() ?? []) {
+      this.#count--
+      this.#bytes -= bytes.length
+    }
+    this.#bySender.delete(key)
+  }
+
   /** Takes everything out, in the order of each sender's sequence: for another try after the state has changed. */
   takeAll(): ParsedEnvelope[] {
     const out = [...this.#bySender.values()].flatMap((sender) =>

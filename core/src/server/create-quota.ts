@@ -1,0 +1,52 @@
+/**
+ * How many documents one device may create (SPEC SRV): an hour's worth at once, then as many an hour, counted per
+ * endpoint key over all its connections. Volatile; it slows down who fills the disk and does not replace the operator's
+ * policy, since keys cost nothing. Called by the documents.
+ */
+import { toHex } from '../bytes.js'
+import type { Clock } from '../plugin/index.js'
+import { TokenBucket } from './limits.js'
+
+const hourMs = 3_600_000
+
+interface Use {
+  readonly bucket: TokenBucket
+  readonly lastMs: number
+}
+
+export class CreateQuota {
+  readonly #clock: Clock
+  readonly #perHour: number
+  /** By endpoint key in hexadecimal, the one used longest ago first. */
+  readonly #uses = new Map<string, Use>()
+
+  constructor(clock: Clock, perHour: number) {
+    this.#clock = clock
+    this.#perHour = perHour
+  }
+
+  get size(): number {
+    return this.#uses.size
+  }
+
+  /** 0 when this device may create one more, which is counted, else the milliseconds until it may. */
+  take(peer: Uint8Array): number {
+    const nowMs = this.#clock.now()
+    this.#forgetBefore(nowMs - hourMs)
+    const key = toHex(peer)
+    const bucket = this.#uses.get(key)?.bucket ?? new TokenBucket(this.#clock, this.#perHour / 3_600, this.#perHour)
+    const waitMs = bucket.take()
+    if (waitMs > 0) return waitMs
+    this.#uses.delete(key)
+    this.#uses.set(key, { bucket, lastMs: nowMs })
+    return 0
+  }
+
+  /** After an hour without use a bucket is as good as new. */
+  #forgetBefore(thenMs: number): void {
+    for (const [key, { lastMs }] of this.#uses) {
+      if (lastMs > thenMs) return
+      this.#uses.delete(key)
+    }
+  }
+}
