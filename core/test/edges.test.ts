@@ -3,7 +3,7 @@
  * admins that vanish half-way, failing disks, closing with things in flight.
  */
 import { describe, expect, it } from 'vitest'
-import { type Device, type Document, HeddleError, type RoleName } from '../src/index.js'
+import { type Device, type Document, type Entry, HeddleError, type RoleName } from '../src/index.js'
 import { textOf, World } from './world.js'
 
 interface Party {
@@ -25,6 +25,19 @@ async function joined({ world, doc }: Party, name: string, role: RoleName = 'edi
 
 const write = (document: Document, word: string): void => textOf(document).insert(0, `${word} `)
 const read = (document: Document): string => textOf(document).toString()
+const everything = { gte: new Uint8Array(0), lt: new Uint8Array(40).fill(0xff) }
+
+function entriesOf(world: World, name: string): Entry[] {
+  const out: Entry[] = []
+  for (let gte = everything.gte; ; ) {
+    const page = world.disk(name).page({ ...everything, gte })
+    const last = page.at(-1)
+    if (last === undefined) return out
+    out.push(...page)
+    gte = new Uint8Array([...last.key, 0])
+  }
+}
+
 const others = (document: Document) => document.members().filter(({ isSelf }) => !isSelf)
 
 async function rotate({ world, doc }: Party, times: number): Promise<void> {
@@ -103,6 +116,87 @@ describe('a device that was away', () => {
     write(copy, 'now')
     await together(world, doc, copy, third)
     expect(read(third)).toBe('now long ago ')
+    await world.dispose()
+  })
+})
+
+describe('a device that comes back', () => {
+  it('does not forget keys by what one server that lags behind has', async () => {
+    const party = await founded(331)
+    const { world, doc } = party
+    const copy = await joined(party, 'bob')
+    await world.until(() => copy.status().connection === 'online')
+    world.cut('bob')
+    // Server 3 learns the decisions, and gets no message.
+    world.tap.liars.set('server-3', (frame, direction) =>
+      direction === 'to-server' && frame.body?.$case === 'upload' ? [] : [frame]
+    )
+    for (let i = 0; i < 12; i++) {
+      write(doc, `w${i}.`)
+      await world.settle(doc.settled('safe'))
+      await rotate(party, 1)
+    }
+    for (const server of ['server-1', 'server-2']) await world.kill(server)
+    world.heal('bob')
+    await world.pass(10_000)
+    for (const server of ['server-1', 'server-2']) await world.startServer(server)
+    await world.until(() => copy.status().epoch === doc.status().epoch)
+    await world.pass(10_000)
+    for (let i = 0; i < 12; i++) expect(read(copy)).toContain(`w${i}.`)
+    world.tap.liars.clear()
+    await world.dispose()
+  })
+
+  it('stops before it says anything twice when its storage was set back', async () => {
+    const party = await founded(332)
+    const { world, ada, doc } = party
+    const copy = await joined(party, 'bob')
+    write(doc, 'one')
+    await world.settle(doc.settled('safe'))
+    await world.settle(ada[Symbol.asyncDispose]())
+    const backup = entriesOf(world, 'ada')
+    await world.kill('ada')
+    const second = await world.settle((await world.openDevice('ada')).open(doc.id))
+    write(second, 'two')
+    await world.settle(second.settled('safe'))
+    await world.until(() => read(copy).includes('two'))
+    await world.kill('ada')
+    world.disk('ada').apply({ delRange: [everything], put: backup })
+    const third = await world.settle((await world.openDevice('ada')).open(doc.id))
+    const sent = third.status().sent
+    const problems: string[] = []
+    third.subscribe((event) => event.type === 'problem' && problems.push(event.error.code))
+    write(third, 'three')
+    await world.until(() => problems.includes('STORAGE_CORRUPT'))
+    await world.pass(1_000)
+    expect(third.status().sent).toBe(sent)
+    await expect(third.invite()).rejects.toMatchObject({ code: 'STORAGE_CORRUPT' })
+    await world.dispose()
+  })
+
+  it('asks no server for what it announces of senders nobody knows', async () => {
+    const party = await founded(333)
+    const { world, doc } = party
+    await world.settle(doc.settled('safe'))
+    let fetches = 0
+    const heads = Array.from({ length: 500 }, (_, i) => ({
+      member: new Uint8Array(16).fill(7).map((byte, at) => (at === 0 ? i & 0xff : at === 1 ? i >> 8 : byte)),
+      seq: 5n,
+      hash: new Uint8Array(32)
+    }))
+    world.tap.liars.set('server-1', (frame, direction) => {
+      const { body } = frame
+      if (body?.$case === 'fetch') fetches++
+      if (direction === 'to-server' || body?.$case !== 'subscribed') return [frame]
+      return [{ request: frame.request, body: { $case: 'subscribed', value: { ...body.value, heads } } }]
+    })
+    world.cut('ada')
+    await world.pass(1_000)
+    world.heal('ada')
+    await world.pass(20_000)
+    expect(doc.status().servers.map(({ state }) => state)).toEqual(['connected', 'connected', 'connected'])
+    expect(fetches).toBe(0)
+    world.tap.liars.clear()
     await world.dispose()
   })
 })

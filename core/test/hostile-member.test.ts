@@ -4,9 +4,9 @@
  */
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import * as Y from 'yjs'
-import { equalBytes, fromHex, toHex } from '../src/bytes.js'
+import { equalBytes, fromHex } from '../src/bytes.js'
 import { MemberGroup } from '../src/group/index.js'
-import { type Document, type ErrorName, HeddleError } from '../src/index.js'
+import type { Document, ErrorName } from '../src/index.js'
 import { digest, parseEnvelope } from '../src/sync/index.js'
 import { Envelope, EnvelopeHeader, EnvelopeKind, Payload, StatePayload } from '../src/wire/index.js'
 import { textOf, World } from './world.js'
@@ -113,6 +113,60 @@ describe('an admin that lies about heads', () => {
     write(bob, 'b1')
     write(doc, 'a1')
     await world.until(() => [doc, bob].every((one) => read(one).includes('b1') && read(one).includes('a1')))
+    await world.dispose()
+  })
+})
+
+describe('a member that forks its chain', () => {
+  it('is reported once by number, and holds nobody back', async () => {
+    const { world, doc, mallory, bob } = await party(903)
+    const problems = problemsOf(doc)
+    const id = idOf(mallory)
+    let sign: ((signed: Uint8Array) => Uint8Array) | undefined
+    const { encrypt } = MemberGroup.prototype
+    vi.spyOn(MemberGroup.prototype, 'encrypt').mockImplementation(function (this: MemberGroup, plaintext, aad) {
+      if (equalBytes(this.memberId, id)) sign = (signed) => this.sign(signed)
+      return encrypt.call(this, plaintext, aad)
+    })
+    // Server 1 gets another envelope than the two others.
+    world.tap.liars.set('server-1', (frame, direction, device) => {
+      const { body } = frame
+      if (device !== 'mallory' || direction === 'to-device' || body?.$case !== 'upload') return [frame]
+      const envelopes = body.value.envelopes.map((bytes) => {
+        const { headerBytes, senderData, ciphertext, header } = parseEnvelope(bytes)
+        const other = ciphertext.map((byte) => byte ^ 1)
+        const { signed } = digest(headerBytes, senderData, other)
+        if (sign === undefined || !equalBytes(header.member, id)) return bytes
+        return Envelope.encode({ header: headerBytes, senderData, ciphertext: other, signature: sign(signed) })
+      })
+      return [{ request: frame.request, body: { $case: 'upload', value: { ...body.value, envelopes } } }]
+    })
+    // Ada gets what server 1 has, Bob what the others have.
+    world.cut('bob')
+    for (const server of ['server-2', 'server-3']) await world.kill(server)
+    const { applied } = doc.status()
+    write(mallory, 'fork')
+    await world.until(() => doc.status().applied > applied)
+    for (const server of ['server-2', 'server-3']) await world.startServer(server)
+    await world.settle(mallory.settled('safe'))
+    write(mallory, 'more')
+    await world.settle(mallory.settled('safe'))
+    await world.pass(5_000)
+    world.heal('bob')
+    await world.until(() => problems.includes('SEQUENCE_CONFLICT'))
+    world.cut('ada')
+    for (let i = 0; i < 12; i++) {
+      write(bob, `b${i}.`)
+      await world.settle(bob.rotate())
+    }
+    world.heal('ada')
+    await world.until(() => doc.status().epoch === bob.status().epoch && read(doc).includes('b11.'), 20_000)
+    for (let i = 0; i < 12; i++) expect(read(doc)).toContain(`b${i}.`)
+    write(doc, 'sealed')
+    await world.until(() => read(bob).includes('sealed'))
+    await world.settle(doc.remove(mallory.memberId))
+    expect(problems.filter((code) => code === 'SEQUENCE_CONFLICT').length).toBe(1)
+    world.tap.liars.clear()
     await world.dispose()
   })
 })
