@@ -31,6 +31,8 @@ export interface WorldOptions {
   readonly servers?: number
   /** One way, milliseconds. */
   readonly latencyMs?: number
+  /** A host whose frames come and go at once: what it says is heard before what others say. */
+  readonly nearest?: string
   /** How long a disk takes to make a batch durable, milliseconds. */
   readonly commitMs?: number
 }
@@ -113,14 +115,17 @@ export class World {
   readonly #commitMs: number
   #starts = 0
 
-  private constructor({ seed, latencyMs = 5, commitMs = 0 }: WorldOptions) {
+  private constructor({ seed, latencyMs = 5, commitMs = 0, nearest }: WorldOptions) {
     this.#commitMs = commitMs
     this.random = seededRandom(seed)
     this.clock = createVirtualClock(1_700_000_000_000)
     const networkRandom = seededRandom(seed + 1)
     this.#network = createMemoryNetwork({
       clock: this.clock,
-      latencyMs: () => latencyMs * (0.5 + networkRandom.next())
+      latencyMs: ({ from, to }) => {
+        const apart = latencyMs * (0.5 + networkRandom.next())
+        return from === nearest || to === nearest ? 1 : apart
+      }
     })
   }
 

@@ -158,7 +158,12 @@ export class Outgoing {
     const canSeal = online && !inFlight && this.#mayWrite && !this.#isStuck
     const before = this.ownSeq
     const flushed = canSeal || this.#mustFlush || !online || !this.#mayWrite || this.#isStuck
-    if (flushed) this.dispose()
+    // Who asks or edits while this turn seals is served by the next one.
+    const asked = flushed ? [...this.#settling] : []
+    if (flushed) {
+      this.dispose()
+      this.#mustFlush = false
+    }
     if (canSeal) {
       await this.#payState(turn)
       await this.#sealUpdates(turn)
@@ -171,7 +176,7 @@ export class Outgoing {
         this.#room.wake()
       })
     }
-    if (flushed) this.#settleFlushed(turn)
+    this.#settleFlushed(turn, asked)
     if (this.ownSeq > before) {
       this.#dropReceipted(turn)
       const seq = this.ownSeq
@@ -275,7 +280,6 @@ export class Outgoing {
 
   /** Local changes become durable without being sealed: nobody is there to take them, or a message is in flight. */
   #flushUnsealed(turn: Turn): void {
-    this.#mustFlush = false
     const bytes = this.#room.replica.flush(turn)
     if (bytes !== undefined) this.#keepUnsealed(turn, bytes)
   }
@@ -287,7 +291,6 @@ export class Outgoing {
   }
 
   async #sealUpdates(turn: Turn): Promise<void> {
-    this.#mustFlush = false
     const tooLarge = this.#unsealed.findIndex(({ bytes }) => bytes.length > updateBytesMax)
     const waiting = this.#unsealed.splice(0, tooLarge < 0 ? this.#unsealed.length : tooLarge)
     for (const { entry } of waiting) turn.del(this.#room.store.key('unsealed', entry))
@@ -392,8 +395,7 @@ export class Outgoing {
   }
 
   /** Once this turn is durable, the edits that `settled` was asked about are; their message's number is known when sealed. */
-  #settleFlushed(turn: Turn): void {
-    const waiting = [...this.#settling]
+  #settleFlushed(turn: Turn, waiting: readonly Settling[]): void {
     if (waiting.length === 0) return
     const seq = this.#unsealed.length === 0 ? this.ownSeq : undefined
     turn.after(() => {

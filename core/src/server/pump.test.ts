@@ -47,7 +47,7 @@ async function emptyDocument(): Promise<Document> {
     position: 0n,
     mailboxes: [],
     values: new ValueCache(),
-    waiters: new WelcomeWaiters(1)
+    waiters: new WelcomeWaiters(1, 1)
   })
 }
 
