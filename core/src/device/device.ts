@@ -198,10 +198,8 @@ class OpenedDevice implements Device {
     if (record === undefined) throw new HeddleError('NOT_FOUND', `this device has no document ${id}`)
     const group = MemberGroup.load(await store.entries('group'), this.#deps)
     const applied = await store.applied()
-    const heads = applied.flatMap(({ head }) => (head === undefined ? [] : [head]))
-    const untold = applied.flatMap(({ head, toldSeq }) =>
-      head !== undefined && head.seq > toldSeq ? [head.member] : []
-    )
+    const heads = applied.map(({ head }) => head)
+    const untold = applied.filter(({ head, toldSeq }) => head.seq > toldSeq).map(({ head }) => head.member)
     return await OpenDocument.open(
       {
         id,

@@ -66,8 +66,7 @@ export class OpenDocument implements Document {
       emit: (event) => this.#emit(event)
     }
     this.#room = room
-    const told = new Map(stored.applied.map(({ head, toldSeq }) => [toHex(head?.member ?? new Uint8Array(0)), toldSeq]))
-    this.#incoming = new Incoming(room, told, stored.stateDuty !== undefined, (server, error) =>
+    this.#incoming = new Incoming(room, stored.applied, stored.stateDuty !== undefined, (server, error) =>
       this.#following.blame(server, error)
     )
     const receipted = new Map([...stored.servers].map(([id, { receiptedSeq }]) => [id, receiptedSeq]))

@@ -43,7 +43,7 @@ export class Incoming {
   nextEpoch: bigint | undefined
   readonly #room: Room
   readonly #waiting = new WaitingRoom()
-  readonly #told: Map<string, bigint>
+  readonly #told = new Map<string, bigint>()
   readonly #blame: (server: string, error: HeddleError) => void
   #arrivals: Arrival[] = []
   #arrivalBytes = 0
@@ -72,13 +72,17 @@ export class Incoming {
    */
   constructor(
     room: Room,
-    told: Map<string, bigint>,
+    applied: readonly AppliedRecord[],
     mayBeLate: boolean,
     blame: (server: string, error: HeddleError) => void
   ) {
     this.#blame = blame
     this.#room = room
-    this.#told = told
+    for (const { head, toldSeq, opened } of applied) {
+      const member = toHex(head.member)
+      this.#told.set(member, toldSeq)
+      if (opened) this.#openedOf.add(member)
+    }
     this.#oldestEpoch = mayBeLate ? 0n : undefined
   }
 
@@ -167,8 +171,9 @@ export class Incoming {
 
   /** Makes a head durable together with what others were told of it. */
   #putApplied(turn: Turn, head: Head): void {
-    const toldSeq = this.#told.get(toHex(head.member)) ?? 0n
-    turn.put(this.#room.store.key('applied', head.member), AppliedRecord.encode({ head, toldSeq }))
+    const member = toHex(head.member)
+    const record = { head, toldSeq: this.#told.get(member) ?? 0n, opened: this.#openedOf.has(member) }
+    turn.put(this.#room.store.key('applied', head.member), AppliedRecord.encode(record))
   }
 
   #parse(bytes: Uint8Array, server: string): ParsedEnvelope | undefined {

@@ -247,12 +247,13 @@ export function putIdentityRecord(sink: Sink, message: types.IdentityRecord): vo
 export type AppliedRecord = types.AppliedRecord
 export const AppliedRecord: Codec<types.AppliedRecord> = /* @__PURE__ */ codec(readAppliedRecord, putAppliedRecord)
 
-const appliedRecordShape: Shape = { name: 'AppliedRecord', fields: { 1: 'head', 2: 'told_seq' } }
+const appliedRecordShape: Shape = { name: 'AppliedRecord', fields: { 1: 'head', 2: 'told_seq', 3: 'opened' } }
 
 export function readAppliedRecord(reader: Reader, end: number): types.AppliedRecord {
   reader.size(end, 128, 'AppliedRecord')
   let head: fromSync.Head | undefined
   let toldSeq: bigint = 0n
+  let opened: boolean = false
   let seen = 0
   let unknown = 0
   let tag = 0
@@ -267,12 +268,16 @@ export function readAppliedRecord(reader: Reader, end: number): types.AppliedRec
         seen = reader.once(seen, 1, 'AppliedRecord.told_seq')
         toldSeq = reader.uint64(end, 'AppliedRecord.told_seq')
         break
+      case 24:
+        seen = reader.once(seen, 2, 'AppliedRecord.opened')
+        opened = reader.bool(end, 'AppliedRecord.opened')
+        break
       default:
         unknown = reader.unknown(tag, end, unknown, appliedRecordShape)
     }
   }
   if (head === undefined) throw reader.error('required', 'AppliedRecord.head')
-  return { head, toldSeq }
+  return { head, toldSeq, opened }
 }
 
 export function putAppliedRecord(sink: Sink, message: types.AppliedRecord): void {
@@ -284,6 +289,10 @@ export function putAppliedRecord(sink: Sink, message: types.AppliedRecord): void
   if (message.toldSeq !== 0n) {
     sink.tag(16)
     sink.uint64(message.toldSeq, 0n, 18446744073709551615n, 'AppliedRecord.told_seq')
+  }
+  if (message.opened) {
+    sink.tag(24)
+    sink.bool(message.opened)
   }
   sink.size(128, 'AppliedRecord')
 }

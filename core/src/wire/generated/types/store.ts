@@ -54,6 +54,8 @@ export interface AppliedRecord {
   readonly head: Head
   /** Sequence number up to which this device has told the others, as a dependency, that it has applied it. */
   readonly toldSeq: bigint
+  /** A message of it was opened here: its head is known first hand, and the state of another member does not move it. */
+  readonly opened: boolean
 }
 
 /** Device: how far one server's log is known, and what it has receipted of this device. */
