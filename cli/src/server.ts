@@ -5,7 +5,6 @@
 import { mkdir } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import {
-  createCrypto,
   disposeAll,
   formatTicket,
   HeddleError,
@@ -65,8 +64,7 @@ export async function serve(options: ServeOptions): Promise<ServingServer> {
       storage: plugins.storage.instance,
       transports: plugins.transports.map(({ instance }) => instance),
       listen,
-      context,
-      crypto: createCrypto(context.random)
+      context
     })
     opened.push(server)
     return {

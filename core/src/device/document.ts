@@ -29,7 +29,7 @@ const roleNames: Readonly<Record<number, RoleName>> = {
   [Role.ROLE_READER]: 'reader'
 }
 
-export const roleOf = (name: RoleName): Role =>
+const roleOf = (name: RoleName): Role =>
   name === 'admin' ? Role.ROLE_ADMIN : name === 'editor' ? Role.ROLE_EDITOR : Role.ROLE_READER
 
 /** What the device hands over when it opens a document: the room without what the document itself supplies. */

@@ -191,7 +191,9 @@ export class Outgoing {
   envelopesAfter(seq: bigint, bytesMax: number): Uint8Array[] {
     const out: Uint8Array[] = []
     let bytes = 0
-    for (let next = seq + 1n; next <= this.#durableSeq; next++) {
+    // What every server has is not kept; without this a new server would cost a look at all of the past.
+    const [oldest = this.#durableSeq + 1n] = this.#own.keys()
+    for (let next = oldest > seq ? oldest : seq + 1n; next <= this.#durableSeq; next++) {
       const envelope = this.#own.get(next)
       if (envelope === undefined) continue
       bytes += envelope.bytes.length
