@@ -46,7 +46,7 @@ test('no damaged message is misread, and none crashes a decoder', async () => {
 
 const allCodes = [
   ...['default_value', 'duplicate', 'enum', 'not_minimal', 'order', 'range', 'required', 'tag', 'too_few', 'too_large'],
-  ...['too_long', 'too_many', 'too_short', 'truncated', 'unknown_field', 'utf8', 'varint', 'wire_type']
+  ...['too_long', 'too_many', 'too_short', 'truncated', 'unknown_field', 'unsorted', 'utf8', 'varint', 'wire_type']
 ]
 
 /** What is wrong with the outcome; undefined when it is right. */

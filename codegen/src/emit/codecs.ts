@@ -31,8 +31,8 @@ function emitModule(model: Model, module: string, messages: readonly Message[], 
     ...definedValues(model, messages),
     ...messages.flatMap((message) => [
       ...(isExported(message) ? [emitCodec(message)] : []),
-      emitReadFunction(message, strict.has(message.name)),
-      emitPutFunction(message)
+      emitReadFunction(model, message, strict.has(message.name)),
+      emitPutFunction(model, message)
     ])
   ].join('\n\n')
   const foreign = new Set<string>()

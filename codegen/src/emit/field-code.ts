@@ -13,6 +13,7 @@ const wireTypes: Readonly<Record<Kind, number>> = {
   bool: 0,
   enum: 0,
   fixed64: 1,
+  double: 1,
   bytes: 2,
   string: 2,
   message: 2,

@@ -8,19 +8,22 @@ import {
   isNumber,
   isRequired,
   isRequiredOneof,
+  isSorted,
   type Message,
-  type Oneof
+  type Model,
+  type Oneof,
+  sortKeyOf
 } from '../model/index.js'
 import { definedValuesName, hasValueBounds, isZero, lengthBounds, placeOf, tagOf, valueBounds } from './field-code.js'
 import { quote } from './text.js'
 
-export function emitPutFunction(message: Message): string {
+export function emitPutFunction(model: Model, message: Message): string {
   const fields = [...message.fields].sort((a, b) => a.number - b.number)
   const body: string[] = []
   const done = new Set<string>()
   for (const field of fields) {
     const oneof = message.oneofs.find((candidate) => candidate.name === field.oneof)
-    if (oneof === undefined) body.push(...putField(message, field))
+    if (oneof === undefined) body.push(...putField(model, message, field))
     else if (!done.has(oneof.name)) {
       done.add(oneof.name)
       body.push(...putOneof(message, oneof))
@@ -36,10 +39,10 @@ export function emitPutFunction(message: Message): string {
   ].join('\n')
 }
 
-function putField(message: Message, field: Field): readonly string[] {
+function putField(model: Model, message: Message, field: Field): readonly string[] {
   const place = placeOf(message, field)
   const value = `message.${field.localName}`
-  if (field.repeated) return putRepeated(field, value, place)
+  if (field.repeated) return putRepeated(model, field, value, place)
   if (isRequired(field)) {
     const present = hasPresence(field) ? [`sink.present(${value}, ${place})`] : []
     return [...present, ...putTagged(field, value, place)]
@@ -53,12 +56,16 @@ function whenNotZero(field: Field, value: string): string {
   return isZero(field, value).replace('===', '!==')
 }
 
-function putRepeated(field: Field, value: string, place: string): readonly string[] {
+function putRepeated(model: Model, field: Field, value: string, place: string): readonly string[] {
   const { itemsMin, itemsMax } = field.limits
-  const items = `sink.items(${value}.length, ${itemsMin ?? 0}, ${itemsMax ?? 0xffffffff}, ${place})`
-  if (!isNumber(field)) return [items, `for (const item of ${value}) {`, ...putTagged(field, 'item', place), '}']
+  const items = [`sink.items(${value}.length, ${itemsMin ?? 0}, ${itemsMax ?? 0xffffffff}, ${place})`]
+  if (isSorted(field)) {
+    const key = sortKeyOf(model, field)
+    items.push(`sink.sorted(${value}, (item) => item${key === undefined ? '' : `.${key.localName}`}, ${place})`)
+  }
+  if (!isNumber(field)) return [...items, `for (const item of ${value}) {`, ...putTagged(field, 'item', place), '}']
   return [
-    items,
+    ...items,
     `if (${value}.length !== 0) {`,
     `sink.tag(${tagOf(field)})`,
     'sink.begin()',

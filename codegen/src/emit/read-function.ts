@@ -3,16 +3,26 @@
  * texts and byte arrays carry a bit in `seen`; whatever is undefined until it is read needs none, so that a oneof may
  * have any number of members.
  */
-import { type Field, hasPresence, isNumber, isRequired, isRequiredOneof, type Message } from '../model/index.js'
+import {
+  type Field,
+  hasPresence,
+  isNumber,
+  isRequired,
+  isRequiredOneof,
+  isSorted,
+  type Message,
+  type Model,
+  sortKeyOf
+} from '../model/index.js'
 import { definedValuesName, hasValueBounds, isZero, lengthBounds, placeOf, tagOf, zeroOf } from './field-code.js'
 import { lowerFirst, quote } from './text.js'
 
 /** `strict` says whether the message can be met inside a canonical one. */
-export function emitReadFunction(message: Message, strict: boolean): string {
+export function emitReadFunction(model: Model, message: Message, strict: boolean): string {
   const type = quote(message.name)
   const bits = seenBits(message)
   const shape = `${lowerFirst(message.name)}Shape`
-  const cases = message.fields.map((field) => emitCase(message, field, bits, strict))
+  const cases = message.fields.map((field) => emitCase(model, message, field, bits, strict))
   return [
     `const ${shape}: Shape = { name: ${type}, fields: { ${message.fields.map((field) => `${field.number}: ${quote(field.name)}`).join(', ')} } }`,
     '',
@@ -113,11 +123,17 @@ function valueType(field: Field): string {
   }
 }
 
-function emitCase(message: Message, field: Field, bits: ReadonlyMap<Field, number>, strict: boolean): string {
+function emitCase(
+  model: Model,
+  message: Message,
+  field: Field,
+  bits: ReadonlyMap<Field, number>,
+  strict: boolean
+): string {
   const label = `case ${tagOf(field)}:`
   const oneof = message.oneofs.find((candidate) => candidate.name === field.oneof)
   if (oneof !== undefined) return emitOneofCase(label, message, field, local(oneof.localName))
-  if (field.repeated) return emitRepeatedCase(label, message, field, bits)
+  if (field.repeated) return emitRepeatedCase(label, model, message, field, bits)
   const place = placeOf(message, field)
   const name = local(field.localName)
   const bit = bits.get(field)
@@ -144,12 +160,23 @@ function emitOneofCase(label: string, message: Message, field: Field, oneof: str
   return [`${label} {`, unset, ...checked, 'break', '}'].join('\n')
 }
 
-function emitRepeatedCase(label: string, message: Message, field: Field, bits: ReadonlyMap<Field, number>): string {
+function emitRepeatedCase(
+  label: string,
+  model: Model,
+  message: Message,
+  field: Field,
+  bits: ReadonlyMap<Field, number>
+): string {
   const place = placeOf(message, field)
   const name = local(field.localName)
   const room = `reader.room(${name}.length, ${field.limits.itemsMax ?? 0xffffffff}, ${place})`
-  if (!isNumber(field)) return [label, room, `${name}.push(${readValue(field, 'end', place)})`, 'break'].join('\n')
-  const checks = valueChecks(field, 'value', place)
+  const order = isSorted(field) ? [orderCheck(model, field, name, place)] : []
+  if (!isNumber(field)) {
+    const value = readValue(field, 'end', place)
+    if (order.length === 0) return [label, room, `${name}.push(${value})`, 'break'].join('\n')
+    return [`${label} {`, room, `const value = ${value}`, ...order, `${name}.push(value)`, 'break', '}'].join('\n')
+  }
+  const checks = [...valueChecks(field, 'value', place), ...order]
   const value = readValue(field, 'packedEnd', place)
   return [
     `${label} {`,
@@ -165,6 +192,12 @@ function emitRepeatedCase(label: string, message: Message, field: Field, bits: R
     'break',
     '}'
   ].join('\n')
+}
+
+function orderCheck(model: Model, field: Field, name: string, place: string): string {
+  const key = sortKeyOf(model, field)
+  if (key === undefined) return `reader.ascending(${name}.at(-1), value, ${place})`
+  return `reader.ascending(${name}.at(-1)?.${key.localName}, value.${key.localName}, ${place})`
 }
 
 function readValue(field: Field, end: string, place: string): string {

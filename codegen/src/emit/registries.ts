@@ -1,20 +1,23 @@
-/** Emits the registries: frames, MLS extensions and proposals, signature labels. */
-import { frameBodies, type Message, type Model, moduleOf } from '../model/index.js'
-import { fileHeader, groupBy, hex16, lowerFirst, quote } from './text.js'
+/** Emits the registries: frames, MLS extensions and proposals, signature labels, records in storage. */
+import { frameBodies, type Message, type Model, moduleOf, type StoragePlace, storageRecords } from '../model/index.js'
+import { fileHeader, groupBy, hex8, hex16, lowerFirst, properties, quote } from './text.js'
 
 /** `runtime` is how the file imports core/src/wire/runtime.ts. */
 export function emitRegistries(model: Model, runtime: string): string {
   const extensions = model.messages.filter((message) => message.mlsExtension !== undefined)
   const proposals = model.messages.filter((message) => message.mlsProposal !== undefined)
   return [
-    fileHeader('Registries of what travels: frames, MLS extensions and proposals, signature labels.'),
+    fileHeader(
+      'Registries of what travels: frames, MLS extensions and proposals, signature labels, records in storage.'
+    ),
     `import type { Codec } from '${runtime}'`,
     ...codecImports([...extensions, ...proposals]),
     '',
     ...frames(model),
     ...mlsExtensions(extensions),
     ...mlsProposals(proposals),
-    ...signatureLabels(model)
+    ...signatureLabels(model),
+    ...storageRecordEntries(model)
   ].join('\n')
 }
 
@@ -138,5 +141,43 @@ function signatureLabels(model: Model): readonly string[] {
     '',
     'export type SignedMessageName = keyof typeof SIGNATURE_LABELS',
     ''
+  ]
+}
+
+function storageRecordEntries(model: Model): readonly string[] {
+  const messages = new Set(storageRecords(model).map(({ message }) => message))
+  const place = (entry: StoragePlace) =>
+    `{ number: 0x${hex8(entry.number)}, ofDocument: ${entry.ofDocument}, key: ${quote(entry.key)} }`
+  const entries = [...messages].map((message) => {
+    const { server, device } = message.storageRecord ?? {}
+    const places = properties([
+      ['server', server && place(server)],
+      ['device', device && place(device)]
+    ])
+    return `${message.name}: { ${places} },`
+  })
+  return [
+    `/** A kind of keys under which records of one type are stored. */
+export interface StoragePlace {
+  /** The byte that tells this kind from every other of the same keeper and scope. */
+  readonly number: number
+  /** Whether the number stands behind a document's prefix. */
+  readonly ofDocument: boolean
+  /** What the key ends with, in words; empty when there is one record only. */
+  readonly key: string
+}
+
+interface StorageRecordEntry {
+  readonly server?: StoragePlace
+  readonly device?: StoragePlace
+}
+
+/** What is stored alone under a key, by the name of its message. */
+export const STORAGE_RECORDS = {`,
+    ...entries,
+    `} as const satisfies Readonly<Record<string, StorageRecordEntry>>
+
+export type StorageRecordName = keyof typeof STORAGE_RECORDS
+`
   ]
 }

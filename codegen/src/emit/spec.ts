@@ -6,9 +6,10 @@ import {
   isRequired,
   isRequiredOneof,
   type Message,
-  type Model
+  type Model,
+  storageRecords
 } from '../model/index.js'
-import { hex16 } from './text.js'
+import { hex8, hex16 } from './text.js'
 
 /** The tables in Markdown, by the name of their markers. */
 export function emitSpecTables(model: Model): ReadonlyMap<string, string> {
@@ -17,6 +18,7 @@ export function emitSpecTables(model: Model): ReadonlyMap<string, string> {
     ['extensions', extensionTable(model)],
     ['proposals', proposalTable(model)],
     ['signature-labels', labelTable(model)],
+    ['storage-records', storageTable(model)],
     ['errors', errorTable(model)],
     ['messages', messageTables(model)]
   ])
@@ -103,6 +105,16 @@ function labelTable(model: Model): string {
   return table(['Message', 'Label'], rows)
 }
 
+function storageTable(model: Model): string {
+  const rows = storageRecords(model).map(({ message, keeper, place }) => [
+    keeper,
+    `${place.ofDocument ? 'document ' : ''}\`${hex8(place.number)}\`${place.key === '' ? '' : ` ${place.key}`}`,
+    `\`${message.name}\``,
+    message.comment
+  ])
+  return table(['Keeper', 'Key', 'Record', 'Meaning'], rows)
+}
+
 function errorTable(model: Model): string {
   return table(
     ['Code', 'Error', 'Retry', 'Fatal', 'Meaning'],
@@ -157,6 +169,8 @@ export function limitsText(field: Field): string {
   const value = range(valueMin, valueMax)
   if (value !== '') parts.push(value)
   if (definedOnly) parts.push('defined values only')
+  if (field.limits.sortedUnique) parts.push('ascending')
+  if (field.limits.sortedBy !== undefined) parts.push(`ascending by \`${field.limits.sortedBy}\``)
   return parts.join('; ')
 }
 

@@ -33,6 +33,11 @@ export function hex16(value: number): string {
   return `0x${value.toString(16).toUpperCase().padStart(4, '0')}`
 }
 
+/** One byte as the tables of keys write it: 0a. */
+export function hex8(value: number): string {
+  return value.toString(16).padStart(2, '0')
+}
+
 /** The properties of an object literal, without those that are undefined. */
 export function properties(entries: readonly (readonly [string, string | undefined])[]): string {
   return entries.flatMap(([name, value]) => (value === undefined ? [] : `${name}: ${value}`)).join(', ')

@@ -99,7 +99,8 @@ function missingBounds(message: Message): readonly Finding[] {
 
 /** Names the generated index exports beside the types. */
 const exportedNames = new Set([
-  ...['Codec', 'Direction', 'ErrorName', 'FrameCase', 'MlsContext', 'Retry', 'SignedMessageName'],
+  ...['Codec', 'Direction', 'ErrorName', 'FrameCase', 'MlsContext', 'Retry', 'SignedMessageName', 'StoragePlace'],
+  'StorageRecordName',
   ...['MlsExtensionEntry', 'MlsExtensionName', 'MlsProposalEntry', 'MlsProposalName', 'WireError', 'WireErrorCode']
 ])
 

@@ -27,14 +27,16 @@ export function readModel(image: Uint8Array, packageName: string): Model {
   const source = sourceReader()
   const messages: Message[] = []
   const enums: Enum[] = []
+  let report = false
   for (const file of registry.files) {
     if (file.proto.package !== packageName) continue
+    report ||= options.report(file)
     for (const type of nestedTypes(file)) {
       if (type.kind === 'message') messages.push(readMessage(type, options, source))
       else if (type.kind === 'enum') enums.push(readEnum(type, options, source))
     }
   }
-  return { packageName, messages, enums }
+  return { packageName, report, messages, enums }
 }
 
 function readMessage(message: DescMessage, options: OptionReader, source: Source): Message {
@@ -70,7 +72,8 @@ function readField(field: DescField, options: OptionReader, source: Source): Fie
     packed: field.proto.options?.packed,
     optional: field.proto.proto3Optional || isProto2Optional(field),
     oneof: field.oneof?.name,
-    limits: options.limits(field)
+    limits: options.limits(field),
+    json: options.json(field)
   }
 }
 
@@ -111,6 +114,7 @@ const scalarKinds = new Map<ScalarType, Kind>([
   [ScalarType.FIXED32, 'fixed32'],
   [ScalarType.FIXED64, 'fixed64'],
   [ScalarType.BOOL, 'bool'],
+  [ScalarType.DOUBLE, 'double'],
   [ScalarType.BYTES, 'bytes'],
   [ScalarType.STRING, 'string']
 ])

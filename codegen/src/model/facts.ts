@@ -2,7 +2,7 @@
  * What follows from a model without being written in it: which messages get a codec, which fields must be present, which
  * messages may be met inside a canonical one. Pure; used by lint, the emitters and the tests.
  */
-import type { Enum, EnumValue, ErrorInfo, Field, Message, Model, Oneof } from './types.js'
+import type { Enum, EnumValue, ErrorInfo, Field, Message, Model, Oneof, StoragePlace } from './types.js'
 
 export const frameMessageName = 'Frame'
 export const frameBodyName = 'body'
@@ -12,6 +12,7 @@ export const errorEnumName = 'ErrorCode'
 export function isExported(message: Message): boolean {
   return (
     message.topLevel ||
+    message.storageRecord !== undefined ||
     message.name === frameMessageName ||
     message.frameType !== undefined ||
     message.mlsExtension !== undefined ||
@@ -49,6 +50,20 @@ export function errorCodes(
     .sort((a, b) => a.value.number - b.value.number)
 }
 
+/** What is stored alone under a key, by keeper, scope and number. */
+export function storageRecords(
+  model: Model
+): readonly { readonly message: Message; readonly keeper: 'server' | 'device'; readonly place: StoragePlace }[] {
+  return (['server', 'device'] as const).flatMap((keeper) =>
+    model.messages
+      .flatMap((message) => {
+        const place = message.storageRecord?.[keeper]
+        return place === undefined ? [] : [{ message, keeper, place }]
+      })
+      .sort((a, b) => Number(a.place.ofDocument) - Number(b.place.ofDocument) || a.place.number - b.place.number)
+  )
+}
+
 /**
  * Whether absence is an error. A least length or value above zero makes a plain field required, because its absence means
  * empty or zero.
@@ -77,6 +92,17 @@ export function isNumber(field: Field): boolean {
 
 export function isBigint(field: Field): boolean {
   return field.kind === 'uint64' || field.kind === 'sint64' || field.kind === 'fixed64'
+}
+
+/** The field of a repeated message by which its items are sorted; undefined when they are not, or it does not exist. */
+export function sortKeyOf(model: Model, field: Field): Field | undefined {
+  if (field.limits.sortedBy === undefined) return undefined
+  return messageNamed(model, field.typeName)?.fields.find(({ name }) => name === field.limits.sortedBy)
+}
+
+/** Whether the items of the field stand in strictly ascending order. */
+export function isSorted(field: Field): boolean {
+  return field.limits.sortedUnique === true || field.limits.sortedBy !== undefined
 }
 
 /** Names of the messages that are canonical or occur inside a canonical one. */

@@ -6,23 +6,26 @@ import {
   type DescEnumValue,
   type DescExtension,
   type DescField,
+  type DescFile,
   type DescMessage,
   type FileRegistry,
   getOption,
   hasOption
 } from '@bufbuild/protobuf'
-import { isReflectMessage, reflect } from '@bufbuild/protobuf/reflect'
+import { isReflectMessage, type ReflectMessage, reflect } from '@bufbuild/protobuf/reflect'
 import {
   type Direction,
   type ErrorInfo,
+  type JsonForm,
   type Limits,
   type Message,
   type MlsContext,
   noLimits,
-  type Retry
+  type Retry,
+  type StoragePlace
 } from './types.js'
 
-type Described = DescMessage | DescField | DescEnumValue
+type Described = DescFile | DescMessage | DescField | DescEnumValue
 
 const optionsPackage = 'heddle.options.v1'
 
@@ -37,13 +40,18 @@ export type MessageOptions = Pick<
   | 'signatureLabel'
   | 'mlsExtension'
   | 'mlsProposal'
+  | 'storageRecord'
+  | 'output'
 >
 
 /** What the options of one image say. Throws when the image lacks options.proto. */
 export interface OptionReader {
   message(message: DescMessage): MessageOptions
   limits(field: DescField): Limits
+  json(field: DescField): JsonForm | undefined
   error(value: DescEnumValue): ErrorInfo | undefined
+  /** Whether the file describes reports. */
+  report(file: DescFile): boolean
 }
 
 export function optionReader(registry: FileRegistry): OptionReader {
@@ -52,6 +60,8 @@ export function optionReader(registry: FileRegistry): OptionReader {
     if (found === undefined) throw new Error(`codegen: the image has no option ${optionsPackage}.${name}`)
     return found
   }
+  /** Of options that the images of older releases lack. */
+  const later = (name: string): DescExtension | undefined => registry.getExtension(`${optionsPackage}.${name}`)
   const number = (described: Described, name: string): number | undefined => {
     const value = scalarOption(described, extension(name))
     return typeof value === 'number' ? value : undefined
@@ -63,6 +73,8 @@ export function optionReader(registry: FileRegistry): OptionReader {
       const label = scalarOption(message, extension('signature_label'))
       const mlsExtension = messageOption(message, extension('mls_extension'))
       const mlsProposal = messageOption(message, extension('mls_proposal'))
+      const storageRecord = messageOption(message, later('storage_record'))
+      const output = scalarOption(message, later('output'))
       return {
         frameType: number(message, 'frame_type'),
         direction: enumName(direction.enum, scalarOption(message, direction), 'DIRECTION_') as Direction | undefined,
@@ -76,7 +88,12 @@ export function optionReader(registry: FileRegistry): OptionReader {
           contexts: mlsExtension.enumNames('contexts', 'MLS_CONTEXT_') as readonly MlsContext[],
           required: mlsExtension.flag('required')
         },
-        mlsProposal: mlsProposal && { type: mlsProposal.number('type') ?? 0 }
+        mlsProposal: mlsProposal && { type: mlsProposal.number('type') ?? 0 },
+        storageRecord: storageRecord && {
+          server: storagePlace(storageRecord.message('server')),
+          device: storagePlace(storageRecord.message('device'))
+        },
+        output: typeof output === 'string' ? output : undefined
       }
     },
     limits(field) {
@@ -91,9 +108,16 @@ export function optionReader(registry: FileRegistry): OptionReader {
         valueMin: limits.bigint('min_value'),
         valueMax: limits.bigint('max_value'),
         required: limits.flag('required'),
-        definedOnly: limits.flag('defined_only')
+        definedOnly: limits.flag('defined_only'),
+        sortedUnique: limits.flag('sorted_unique'),
+        sortedBy: limits.string('sorted_by')
       }
     },
+    json(field) {
+      const json = messageOption(field, later('json'))
+      return json && { pattern: json.string('pattern'), nullable: json.flag('nullable') }
+    },
+    report: (file) => scalarOption(file, later('report')) === true,
     error(value) {
       const error = messageOption(value, extension('error'))
       return (
@@ -107,40 +131,61 @@ export function optionReader(registry: FileRegistry): OptionReader {
   }
 }
 
-function scalarOption(described: Described, extension: DescExtension): unknown {
-  return hasOption(described, extension) ? getOption(described, extension) : undefined
+function storagePlace(place: OptionMessage | undefined): StoragePlace | undefined {
+  return (
+    place && {
+      number: place.number('number') ?? 0,
+      ofDocument: place.flag('of_document'),
+      key: place.string('key') ?? ''
+    }
+  )
 }
 
-/** The fields of an option that is itself a message, by their names in options.proto. */
+function scalarOption(described: Described, extension: DescExtension | undefined): unknown {
+  return extension !== undefined && hasOption(described, extension) ? getOption(described, extension) : undefined
+}
+
+/**
+ * The fields of an option that is itself a message, by their names in options.proto. One that the image's options.proto
+ * does not have is not set: images of older releases are read too.
+ */
 interface OptionMessage {
   number(name: string): number | undefined
   bigint(name: string): bigint | undefined
   string(name: string): string | undefined
   flag(name: string): boolean
+  message(name: string): OptionMessage | undefined
   /** The set values of a single or repeated enum field, without their prefix and in lower case. */
   enumNames(name: string, prefix: string): readonly string[]
 }
 
-function messageOption(described: Described, extension: DescExtension): OptionMessage | undefined {
-  if (!hasOption(described, extension) || extension.message === undefined) return undefined
-  const wrapped = reflect(extension.message, getOption(described, extension) as never)
+function messageOption(described: Described, extension: DescExtension | undefined): OptionMessage | undefined {
+  if (extension?.message === undefined || !hasOption(described, extension)) return undefined
+  const wrapped: unknown = reflect(extension.message, getOption(described, extension) as never)
   if (!isReflectMessage(wrapped)) throw new Error(`codegen: option ${extension.typeName} is not a message`)
-  const field = (name: string): DescField => {
-    const found = wrapped.fields.find((candidate) => candidate.name === name)
-    if (found === undefined) throw new Error(`codegen: ${extension.typeName} has no field ${name}`)
-    return found
+  return optionMessage(wrapped)
+}
+
+function optionMessage(wrapped: ReflectMessage): OptionMessage {
+  const field = (name: string): DescField | undefined => wrapped.fields.find((candidate) => candidate.name === name)
+  const value = (name: string): unknown => {
+    const found = field(name)
+    return found !== undefined && wrapped.isSet(found) ? wrapped.get(found) : undefined
   }
-  const value = (name: string): unknown => (wrapped.isSet(field(name)) ? wrapped.get(field(name)) : undefined)
   return {
     number: (name) => typed(value(name), 'number'),
     bigint: (name) => typed(value(name), 'bigint'),
     string: (name) => typed(value(name), 'string'),
     flag: (name) => value(name) === true,
+    message(name) {
+      const inner = value(name)
+      return isReflectMessage(inner) ? optionMessage(inner) : undefined
+    },
     enumNames(name, prefix) {
       const values = value(name)
       if (values === undefined) return []
       const list = isIterable(values) ? [...values] : [values]
-      return list.flatMap((item) => enumName(field(name).enum, item, prefix) ?? [])
+      return list.flatMap((item) => enumName(field(name)?.enum, item, prefix) ?? [])
     }
   }
 }

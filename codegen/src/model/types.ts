@@ -6,6 +6,8 @@
 export interface Model {
   /** The protobuf package that was read: "heddle.v1". */
   readonly packageName: string
+  /** It describes JSON and nothing on the wire: fields need no limits and may be floats. */
+  readonly report?: boolean
   readonly messages: readonly Message[]
   readonly enums: readonly Enum[]
 }
@@ -39,6 +41,10 @@ export interface Message {
   readonly signatureLabel: string | undefined
   readonly mlsExtension: MlsExtension | undefined
   readonly mlsProposal: MlsProposal | undefined
+  /** Where it is stored alone under a key. */
+  readonly storageRecord?: StorageRecord | undefined
+  /** By which command it is printed, or as which file written, when it is a whole report. */
+  readonly output?: string | undefined
 }
 
 export type Direction = 'device_to_server' | 'server_to_device' | 'both'
@@ -55,6 +61,20 @@ export interface MlsProposal {
   readonly type: number
 }
 
+export interface StorageRecord {
+  readonly server: StoragePlace | undefined
+  readonly device: StoragePlace | undefined
+}
+
+export interface StoragePlace {
+  /** The byte of the key that tells this kind of record from others. */
+  readonly number: number
+  /** Whether the key begins with a document. */
+  readonly ofDocument: boolean
+  /** What the key ends with, in words; empty when there is one record only. */
+  readonly key: string
+}
+
 export interface Oneof {
   readonly name: string
   readonly localName: string
@@ -63,8 +83,11 @@ export interface Oneof {
 }
 
 export type NumberKind = 'uint32' | 'uint64' | 'sint32' | 'sint64' | 'fixed32' | 'fixed64' | 'bool' | 'enum'
-/** `unsupported` is everything the wire does not allow: floats, maps, groups and the signed varints without zigzag. */
-export type Kind = NumberKind | 'bytes' | 'string' | 'message' | 'unsupported'
+/**
+ * `unsupported` is everything the wire does not allow: floats, maps, groups and the signed varints without zigzag. In
+ * reports there is `double`.
+ */
+export type Kind = NumberKind | 'double' | 'bytes' | 'string' | 'message' | 'unsupported'
 
 export interface Field {
   /** As in the schema: "value_hash". */
@@ -85,6 +108,14 @@ export interface Field {
   /** Name of the oneof it is a member of. */
   readonly oneof: string | undefined
   readonly limits: Limits
+  readonly json?: JsonForm | undefined
+}
+
+/** How a field of a report stands in JSON. */
+export interface JsonForm {
+  readonly pattern: string | undefined
+  /** Absence is null. */
+  readonly nullable: boolean
 }
 
 /** What is undefined is not limited. `len` of the schema is equal `bytesMin` and `bytesMax`. */
@@ -97,6 +128,10 @@ export interface Limits {
   readonly valueMax: bigint | undefined
   readonly required: boolean
   readonly definedOnly: boolean
+  /** Items stand in strictly ascending order. */
+  readonly sortedUnique?: boolean
+  /** They do by this field of theirs, as the schema writes its name. */
+  readonly sortedBy?: string | undefined
 }
 
 export interface Enum {
@@ -128,5 +163,7 @@ export const noLimits: Limits = {
   valueMin: undefined,
   valueMax: undefined,
   required: false,
-  definedOnly: false
+  definedOnly: false,
+  sortedUnique: false,
+  sortedBy: undefined
 }

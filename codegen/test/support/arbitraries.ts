@@ -5,9 +5,11 @@ import {
   isBigint,
   isRequired,
   isRequiredOneof,
+  isSorted,
   type Message,
   type Model,
-  messageNamed
+  messageNamed,
+  sortKeyOf
 } from '@heddle/codegen'
 import fc from 'fast-check'
 
@@ -46,10 +48,25 @@ function arbitraryField(model: Model, field: Field): fc.Arbitrary<unknown> {
   if (field.repeated) {
     const least = field.limits.itemsMin ?? 0
     const most = field.limits.itemsMax ?? itemsUsual
-    return fc.array(value, { minLength: least, maxLength: Math.min(most, Math.max(least, itemsUsual)) })
+    const items = fc.array(value, { minLength: least, maxLength: Math.min(most, Math.max(least, itemsUsual)) })
+    if (!isSorted(field)) return items
+    const key = sortKeyOf(model, field)
+    return items.map((list) => sortedUnique(list, key)).filter((list) => list.length >= least)
   }
   const canBeAbsent = (field.optional || field.kind === 'message') && !isRequired(field)
   return canBeAbsent ? fc.option(value, { nil: undefined }) : value
+}
+
+/** Ascending, each key once; `key` is the field that says where an item belongs, when it is not the item itself. */
+function sortedUnique(items: readonly unknown[], key: Field | undefined): readonly unknown[] {
+  const keyOf = (item: unknown) => (key === undefined ? item : (item as AnyMessage)[key.localName])
+  const compare = (a: unknown, b: unknown): number => {
+    if (typeof a === 'number' || typeof a === 'bigint') return a < (b as typeof a) ? -1 : a > (b as typeof a) ? 1 : 0
+    return Buffer.compare(Buffer.from(a as Uint8Array), Buffer.from(b as Uint8Array))
+  }
+  return [...items]
+    .sort((a, b) => compare(keyOf(a), keyOf(b)))
+    .filter((item, at, sorted) => at === 0 || compare(keyOf(sorted[at - 1]), keyOf(item)) !== 0)
 }
 
 function arbitraryValue(model: Model, field: Field): fc.Arbitrary<unknown> {

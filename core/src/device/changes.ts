@@ -5,10 +5,9 @@
  */
 import { equalBytes, toHex } from '../bytes.js'
 import { HeddleError } from '../errors.js'
-import { type CommitPlan, memberIdOf, type RosterEntry, readKeyPackage } from '../group/index.js'
+import type { RosterEntry } from '../group/index.js'
 import { inspectDecided, quorum, signedInput, valueHash } from '../paxos/index.js'
 import {
-  type AddIntent,
   DecidedSlot,
   DocumentRecord,
   IntentRecord,
@@ -18,6 +17,7 @@ import {
   Value,
   ValueContent
 } from '../wire/index.js'
+import { commitPlan, type Intent, subjectOf, worthOf } from './intents.js'
 import type { ServerLink } from './links.js'
 import { asHeddleError, type Room, report, slotConfig } from './room.js'
 import { type SlotHooks, SlotRun } from './slot-run.js'
@@ -28,8 +28,6 @@ const decidedKept = 4_096n
 const intentsPerCommit = 16
 /** Slots kept of what one server told, while the ones before are applied. */
 const toldMax = 512
-
-export type Intent = NonNullable<IntentRecord['change']>
 
 export interface ChangesHooks extends Pick<SlotHooks, 'links' | 'behind'> {
   /** The group is at a new epoch. `owesState`: somebody came who is owed the state by this device. */
@@ -223,7 +221,11 @@ export class Changes {
       return
     }
     try {
-      const built = await group.buildCommit(commitPlan(intents.map(([, intent]) => intent)))
+      const plan = commitPlan(
+        intents.map(([, intent]) => intent),
+        this.#room
+      )
+      const built = await group.buildCommit(plan)
       const content = ValueContent.encode({ commit: built.commit, welcome: built.welcome ?? new Uint8Array(0) })
       const signature = group.sign(signedInput(SIGNATURE_LABELS.ValueContent, content))
       const value = Value.encode({ content, signature })
@@ -254,14 +256,14 @@ export class Changes {
     for (const [key, { change }] of this.#intents) {
       if (out.length === this.#intentsMax) break
       if (change === undefined) continue
-      const state = await this.#stateOf(change)
+      const state = await worthOf(change, this.#room)
       if (typeof state !== 'string' || state === 'done') {
         this.#finish(turn, key, state === 'done' ? undefined : state)
         continue
       }
       if (this.#wouldLeaveStateOwing(change)) continue
       // A commit changes a member once: what else is wanted of it is looked at again in the next slot.
-      const subject = await this.#subjectOf(change)
+      const subject = await subjectOf(change, this.#room)
       if (subject !== undefined && subjects.has(subject)) continue
       if (subject !== undefined) subjects.add(subject)
       out.push([key, change])
@@ -275,42 +277,6 @@ export class Changes {
     if (intent.$case !== 'setRole' || intent.value.role === Role.ROLE_ADMIN) return false
     if (!equalBytes(intent.value.member, group.memberId) || group.me.role !== Role.ROLE_ADMIN) return false
     return this.#hooks.owesState() || [...this.#intents.values()].some(({ change }) => change?.$case === 'add')
-  }
-
-  /** Member id, in hexadecimal, of whom the intent is about. */
-  async #subjectOf(intent: Intent): Promise<string | undefined> {
-    if (intent.$case === 'rotate') return undefined
-    const subject = intent.$case === 'add' ? await this.#joinerOf(intent.value) : intent.value.member
-    return subject instanceof HeddleError ? undefined : toHex(subject)
-  }
-
-  /** M1: what an intent is worth at the present epoch. */
-  async #stateOf(intent: Intent): Promise<'open' | 'done' | HeddleError> {
-    const { group } = this.#room
-    if (intent.$case === 'rotate') return 'open'
-    const subject = intent.$case === 'add' ? await this.#joinerOf(intent.value) : intent.value.member
-    if (subject instanceof HeddleError) return subject
-    const entry = group.public.member(subject)
-    if (intent.$case === 'add' && entry !== undefined) return 'done'
-    if (intent.$case === 'remove' && entry === undefined) return 'done'
-    if (intent.$case === 'setRole' && entry?.role === intent.value.role) return 'done'
-    if (intent.$case === 'setRole' && entry === undefined) {
-      return new HeddleError('INTENT_OBSOLETE', `${toHex(subject)} is no member any more`)
-    }
-    if (group.me.role !== Role.ROLE_ADMIN)
-      return new HeddleError('FORBIDDEN', 'only an admin changes members and roles')
-    return 'open'
-  }
-
-  /** Member id of who is to be added, or why its key package is of no use any more. */
-  async #joinerOf({ keyPackage }: AddIntent): Promise<Uint8Array | HeddleError> {
-    const { crypto, context, groupId } = this.#room
-    try {
-      const { signaturePublicKey } = await readKeyPackage(keyPackage, { crypto, nowMs: context.clock.now() })
-      return memberIdOf(crypto, groupId, signaturePublicKey)
-    } catch (error) {
-      return asHeddleError(error, 'reading a key package')
-    }
   }
 
   /** Applies the decision of the present slot: this device's own commit by its hash, any other by processing it. */
@@ -434,14 +400,3 @@ export class Changes {
 
 export const removedError = (): HeddleError =>
   new HeddleError('REMOVED', 'this device was removed from the document; what it holds stays on it')
-
-/** All intents in one commit. */
-function commitPlan(intents: readonly Intent[]): CommitPlan {
-  return {
-    adds: intents.flatMap((intent) => (intent.$case === 'add' ? [intent.value] : [])),
-    removes: intents.flatMap((intent) => (intent.$case === 'remove' ? [intent.value.member] : [])),
-    roles: intents.flatMap(({ $case, value }) =>
-      $case === 'setRole' ? [{ memberId: value.member, role: value.role }] : []
-    )
-  }
-}

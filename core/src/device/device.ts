@@ -9,7 +9,7 @@ import { generateKeyPackage, MemberGroup, type OwnKeyPackage } from '../group/in
 import { quorum } from '../paxos/index.js'
 import type { CrdtBackend, EndpointIdentity } from '../plugin/index.js'
 import { StateVector } from '../sync/index.js'
-import { DocumentRecord, type Invite, Role } from '../wire/index.js'
+import { DocumentRecord, type Invite, type Policy, RemovalMode, Role } from '../wire/index.js'
 import type { CreateOptions, Device, DeviceOptions, Document } from './api.js'
 import { OpenDocument } from './document.js'
 import { parseInvite } from './invites.js'
@@ -22,8 +22,12 @@ import { DocumentStore, deviceStore, parseDocumentId, takeOwnership, Turn } from
 const createTimeoutMs = 20_000
 /** After this long, servers that could not be reached at all are not waited for any more. */
 const reachTimeoutMs = 4_000
-const retainedEpochsDefault = 8
-const retainedDaysDefault = 14
+const policyDefault: Policy = {
+  retainedEpochs: 8,
+  retainedDays: 14,
+  removalMode: RemovalMode.REMOVAL_MODE_VOUCHED,
+  rotationHours: 24
+}
 
 /** Opens the device of a storage; the first time, its identity is made. Throws STORAGE_CORRUPT, CONFIG_INVALID. */
 export async function openDevice(options: DeviceOptions): Promise<Device> {
@@ -73,7 +77,7 @@ class OpenedDevice implements Device {
         document: {
           crdtType: backend.typeId,
           protocolVersion: 1,
-          policy: { retainedEpochs: retainedEpochsDefault, retainedDays: retainedDaysDefault }
+          policy: policyDefault
         },
         servers: serverList(options.servers),
         faultBound: options.faultBound ?? 0,

@@ -323,7 +323,7 @@ export class Outgoing {
     const deps = this.#room.vector.takeChanged(this.#room.group.memberId, depsMax)
     for (const head of deps) this.#incoming.noteTold(turn, head)
     deps.sort((a, b) => compareBytes(a.member, b.member))
-    await this.#seal(turn, EnvelopeKind.ENVELOPE_KIND_UPDATE, Payload.encode({ deps, updates }))
+    await this.#seal(turn, EnvelopeKind.ENVELOPE_KIND_UPDATE, Payload.encode({ deps, updates, repair: undefined }))
   }
 
   /** Sends the state to members this device added, and again what arrives late from the epochs they cannot open. */

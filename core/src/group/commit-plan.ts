@@ -5,7 +5,11 @@ import { toHex } from '../bytes.js'
 import type { CryptoProvider } from '../crypto/index.js'
 import { HeddleError } from '../errors.js'
 import {
+  CutProposal,
+  type Head,
   MLS_PROPOSALS,
+  type Policy,
+  PolicySetProposal,
   type Role,
   RoleSetProposal,
   ServerAddProposal,
@@ -15,7 +19,7 @@ import {
 } from '../wire/index.js'
 import { memberIdOf } from './member-id.js'
 import { decodeKeyPackage, typedSync } from './mls/index.js'
-import { foldedExtensions } from './policy.js'
+import { foldedExtensions, silencedBy } from './policy.js'
 import type { PublicGroup } from './public-group.js'
 
 /** What a commit is to change; nothing at all renews the keys of its sender. */
@@ -26,6 +30,11 @@ export interface CommitPlan {
   readonly removes?: readonly Uint8Array[]
   readonly roles?: readonly { readonly memberId: Uint8Array; readonly role: Role }[]
   readonly servers?: readonly ServerChange[]
+  readonly policy?: Policy
+  /**
+   * How much this device has applied of a member who loses the right to write (SPEC SYNC-020). Default: nothing.
+   */
+  readonly headOf?: (memberId: Uint8Array) => Head | undefined
 }
 
 export type ServerChange =
@@ -41,7 +50,7 @@ export interface PlannedProposals {
 
 /** Throws MALFORMED, INVALID, and INTENT_OBSOLETE when a member to remove is none. */
 export function planProposals(
-  { adds = [], removes = [], roles = [], servers = [] }: CommitPlan,
+  { adds = [], removes = [], roles = [], servers = [], policy, headOf }: CommitPlan,
   group: PublicGroup,
   crypto: CryptoProvider
 ): PlannedProposals {
@@ -60,8 +69,17 @@ export function planProposals(
         proposalData: RoleSetProposal.encode({ member: memberId, role })
       })
     ),
-    ...servers.map(serverProposal)
+    ...servers.map(serverProposal),
+    ...(policy === undefined
+      ? []
+      : [{ proposalType: MLS_PROPOSALS.policySet.type, proposalData: PolicySetProposal.encode({ policy }) }])
   ])
+  const silenced =
+    removes.length + roles.length === 0 ? [] : silencedBy(proposals, group, group.groupId, group.members, crypto)
+  for (const member of silenced) {
+    const head = headOf?.(member) ?? { member, seq: 0n, hash: new Uint8Array(32) }
+    proposals.push({ proposalType: MLS_PROPOSALS.cut.type, proposalData: CutProposal.encode(head) })
+  }
   const extensions = foldedExtensions(proposals, group, group.groupId, group.members, crypto)
   if (extensions !== undefined)
     proposals.push({ proposalType: 'group_context_extensions', groupContextExtensions: { extensions } })

@@ -6,7 +6,7 @@ import type { Capabilities } from 'ts-mls/capabilities.js'
 import type { Extension } from 'ts-mls/extension.js'
 import type { LeafNode } from 'ts-mls/leafNode.js'
 import { encodeRequiredCapabilities } from 'ts-mls/requiredCapabilities.js'
-import { compareBytes, equalBytes, toHex } from '../bytes.js'
+import { equalBytes, toHex } from '../bytes.js'
 import { type CipherSuite, suiteName } from '../crypto/index.js'
 import {
   DeviceExtension,
@@ -71,12 +71,8 @@ export function sameExtensions(a: readonly Extension[], b: readonly Extension[])
   )
 }
 
-/** Throws INVALID unless the servers are in order, each once, and enough for the fault bound. */
+/** Throws INVALID unless the servers are enough for the fault bound. That they are in order, each once, the codec sees. */
 export function checkServers({ servers, faultBound }: ServersExtension): void {
-  ensureValid(
-    ascending(servers.map(({ id }) => id)),
-    'The servers of the group are not in ascending order of id, each once'
-  )
   const least = faultBound === 0 ? 1 : 3 * faultBound + 1
   ensureValid(
     servers.length >= least && servers.length <= 7,
@@ -84,19 +80,8 @@ export function checkServers({ servers, faultBound }: ServersExtension): void {
   )
 }
 
-function checkRoles({ roles, defaultRole }: RolesExtension): void {
-  ensureValid(
-    ascending(roles.map(({ member }) => member)),
-    'The roles of the group are not in ascending order of member, each once'
-  )
+function checkRoles({ defaultRole }: RolesExtension): void {
   ensureValid(defaultRole !== Role.ROLE_ADMIN, 'The default role is admin')
-}
-
-function ascending(keys: readonly Uint8Array[]): boolean {
-  return keys.every((key, i) => {
-    const before = keys[i - 1]
-    return before === undefined || compareBytes(before, key) < 0
-  })
 }
 
 /** The device behind a leaf. Throws MALFORMED or INVALID. */

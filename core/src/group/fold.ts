@@ -1,11 +1,13 @@
 /**
- * What a commit's proposals make of the group's servers and roles (SPEC GROUP). Whoever builds a commit and whoever
+ * What a commit's proposals make of the group's policy, servers and roles (SPEC GROUP). Whoever builds a commit and whoever
  * validates one computes the same fold; the commit carries it in one GroupContextExtensions proposal. Pure.
  */
 import type { Proposal } from 'ts-mls/proposal.js'
 import { compareBytes, equalBytes, toHex } from '../bytes.js'
 import {
+  type DocumentExtension,
   MLS_PROPOSALS,
+  PolicySetProposal,
   type RoleEntry,
   RoleSetProposal,
   type RolesExtension,
@@ -28,10 +30,21 @@ export interface MemberChanges {
 /** The state after the proposals, in the order of the commit. Throws INVALID or MALFORMED. */
 export function fold(before: GroupExtensions, proposals: readonly Proposal[], members: MemberChanges): GroupExtensions {
   return {
-    document: before.document,
+    document: foldDocument(before.document, proposals),
     servers: foldServers(before.servers, proposals),
     roles: foldRoles(before.roles, proposals, members)
   }
+}
+
+function foldDocument(before: DocumentExtension, proposals: readonly Proposal[]): DocumentExtension {
+  const set = proposals.filter(isCustom).filter(({ proposalType }) => proposalType === MLS_PROPOSALS.policySet.type)
+  const [first] = set
+  if (first === undefined) return before
+  ensureValid(set.length === 1, 'The policy is set twice in one commit')
+  const { policy } = typedSync('MALFORMED', 'A policy proposal does not decode', () =>
+    PolicySetProposal.decode(first.proposalData)
+  )
+  return { ...before, policy }
 }
 
 function foldServers(before: ServersExtension, proposals: readonly Proposal[]): ServersExtension {
@@ -112,6 +125,6 @@ function foldRoles(
 
 type CustomProposal = Extract<Proposal, { proposalType: number }>
 
-function isCustom(proposal: Proposal): proposal is CustomProposal {
+export function isCustom(proposal: Proposal): proposal is CustomProposal {
   return typeof proposal.proposalType === 'number'
 }

@@ -7,13 +7,15 @@ import type { LeafNode } from 'ts-mls/leafNode.js'
 import type { Proposal } from 'ts-mls/proposal.js'
 import { equalBytes, toHex } from '../bytes.js'
 import type { CipherSuite, CryptoProvider } from '../crypto/index.js'
-import { MLS_PROPOSALS, Role } from '../wire/index.js'
+import { CutProposal, MLS_PROPOSALS, Role } from '../wire/index.js'
 import { deviceOf, type GroupExtensions, sameExtensions, writeGroupExtensions } from './extensions.js'
-import { fold } from './fold.js'
+import { fold, isCustom } from './fold.js'
 import { memberIdOf } from './member-id.js'
-import { ensure, ensureValid, leafAt, type StagedCommit, welcomeRefs } from './mls/index.js'
+import { ensure, ensureValid, leafAt, type StagedCommit, typedSync, welcomeRefs } from './mls/index.js'
 import type { Roster } from './roster.js'
 
+/** Proposals that can take somebody's right to write. */
+const silencing: ReadonlySet<Proposal['proposalType']> = new Set(['remove', MLS_PROPOSALS.roleSet.type])
 const ownProposalTypes: ReadonlySet<number> = new Set(Object.values(MLS_PROPOSALS).map(({ type }) => type))
 
 /** Throws FORBIDDEN when the role does not allow it, INVALID when nobody may do it, MALFORMED for bytes of proposals. */
@@ -35,6 +37,7 @@ export function checkCommit(
   checkOwnLeaf(staged)
   checkAddedDevices(proposals, before)
   checkFold(proposals, staged, before, roster, crypto)
+  checkCuts(proposals, before, staged.before.context.groupId, roster, crypto)
 }
 
 /** The Welcome names exactly the key packages that the commit adds; empty when it adds none. Throws INVALID, MALFORMED. */
@@ -57,6 +60,39 @@ export function foldedExtensions(
   roster: Roster,
   crypto: CryptoProvider
 ): ReturnType<typeof writeGroupExtensions> | undefined {
+  const after = writeGroupExtensions(foldFor(proposals, before, groupId, roster, crypto).after)
+  return sameExtensions(after, writeGroupExtensions(before)) ? undefined : after
+}
+
+/** Member ids of those who may write before the proposals and not after them: each needs a Cut (SPEC SYNC-020). */
+export function silencedBy(
+  proposals: readonly Proposal[],
+  before: GroupExtensions,
+  groupId: Uint8Array,
+  roster: Roster,
+  crypto: CryptoProvider
+): readonly Uint8Array[] {
+  const { after, staysOrComes } = foldFor(proposals, before, groupId, roster, crypto)
+  const roles = new Map(after.roles.roles.map(({ member, role }) => [toHex(member), role]))
+  return roster.entries.flatMap(({ memberId, role }) => {
+    if (!mayWrite(role)) return []
+    const stays = staysOrComes(memberId)
+    return stays && mayWrite(roles.get(toHex(memberId)) ?? after.roles.defaultRole) ? [] : [memberId]
+  })
+}
+
+/** Whether members of this role send content. */
+export function mayWrite(role: Role): boolean {
+  return role === Role.ROLE_ADMIN || role === Role.ROLE_EDITOR
+}
+
+function foldFor(
+  proposals: readonly Proposal[],
+  before: GroupExtensions,
+  groupId: Uint8Array,
+  roster: Roster,
+  crypto: CryptoProvider
+): { readonly after: GroupExtensions; readonly staysOrComes: (memberId: Uint8Array) => boolean } {
   const removed = proposals.flatMap((proposal) => {
     const entry = proposal.proposalType === 'remove' ? roster.ofLeaf(proposal.remove.removed) : undefined
     return entry === undefined ? [] : [entry.memberId]
@@ -73,8 +109,35 @@ export function foldedExtensions(
     const id = toHex(memberId)
     return come.has(id) || (roster.ofMember(memberId) !== undefined && !gone.has(id))
   }
-  const after = writeGroupExtensions(fold(before, proposals, { removed, staysOrComes }))
-  return sameExtensions(after, writeGroupExtensions(before)) ? undefined : after
+  return { after: fold(before, proposals, { removed, staysOrComes }), staysOrComes }
+}
+
+/** The Cut proposals of a commit. Throws MALFORMED. */
+export function cutsIn(proposals: readonly Proposal[]): readonly CutProposal[] {
+  return proposals
+    .filter(isCustom)
+    .filter(({ proposalType }) => proposalType === MLS_PROPOSALS.cut.type)
+    .map(({ proposalData }) =>
+      typedSync('MALFORMED', 'A Cut proposal does not decode', () => CutProposal.decode(proposalData))
+    )
+}
+
+/** There is a Cut for everyone who loses the right to write, and for nobody else. */
+function checkCuts(
+  proposals: readonly Proposal[],
+  before: GroupExtensions,
+  groupId: Uint8Array,
+  roster: Roster,
+  crypto: CryptoProvider
+): void {
+  const cut = cutsIn(proposals).map(({ member }) => toHex(member))
+  const mayConcern = cut.length > 0 || proposals.some(({ proposalType }) => silencing.has(proposalType))
+  if (!mayConcern) return
+  const silenced = silencedBy(proposals, before, groupId, roster, crypto).map(toHex)
+  ensureValid(
+    cut.sort().join() === silenced.sort().join(),
+    'The commit does not say, for exactly those who lose the right to write, how much of them its sender has'
+  )
 }
 
 /** Pre-shared keys, re-initialisation and everything of senders outside the group are refused for now. */
@@ -132,11 +195,11 @@ function checkFold(
     (expected === undefined) === (given === undefined),
     expected === undefined
       ? 'The commit sets extensions of the group that its proposals do not change'
-      : 'The commit changes servers or roles without carrying the result'
+      : 'The commit changes policy, servers or roles without carrying the result'
   )
   if (expected !== undefined && given !== undefined)
     ensureValid(
       sameExtensions(expected, given),
-      'The servers or roles that the commit carries are not what its proposals lead to'
+      'The policy, servers or roles that the commit carries are not what its proposals lead to'
     )
 }

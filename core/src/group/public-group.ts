@@ -5,7 +5,13 @@
 import { toHex } from '../bytes.js'
 import { type CipherSuite, type CryptoProvider, suiteOfName } from '../crypto/index.js'
 import { HeddleError } from '../errors.js'
-import { type DocumentExtension, LIMITS, type RolesExtension, type ServersExtension } from '../wire/index.js'
+import {
+  type CutProposal,
+  type DocumentExtension,
+  LIMITS,
+  type RolesExtension,
+  type ServersExtension
+} from '../wire/index.js'
 import { type GroupExtensions, leafRules, readGroupExtensions } from './extensions.js'
 import {
   commitIn,
@@ -26,7 +32,7 @@ import {
   typed,
   verifyGroupInfo
 } from './mls/index.js'
-import { checkCommit, checkWelcome } from './policy.js'
+import { checkCommit, checkWelcome, cutsIn } from './policy.js'
 import { Roster, type RosterEntry } from './roster.js'
 
 const GROUP_ID_BYTES = 16
@@ -58,6 +64,8 @@ export interface GroupChange {
   /** Members whose role changed, as they are now. */
   readonly roleChanged: readonly RosterEntry[]
   readonly serversChanged: boolean
+  /** How much its sender had of those who lost the right to write. */
+  readonly cuts: readonly CutProposal[]
 }
 
 export class PublicGroup {
@@ -204,7 +212,7 @@ export class PublicGroup {
     return this.#roster
   }
 
-  #changeBy({ committer, added, removed }: StagedCommit, before: PublicGroup): GroupChange {
+  #changeBy({ committer, added, removed, proposals }: StagedCommit, before: PublicGroup): GroupChange {
     const present = (entry: RosterEntry | undefined): RosterEntry[] => (entry === undefined ? [] : [entry])
     const by = before.memberAtLeaf(committer)
     ensureValid(by !== undefined, 'The committer is not in the roster')
@@ -216,7 +224,8 @@ export class PublicGroup {
         const old = before.member(memberId)
         return old !== undefined && old.role !== role
       }),
-      serversChanged: before.servers.version !== this.servers.version
+      serversChanged: before.servers.version !== this.servers.version,
+      cuts: cutsIn(proposals.map(({ proposal }) => proposal))
     }
   }
 }

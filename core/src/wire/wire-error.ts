@@ -30,6 +30,8 @@ export type WireErrorCode =
   /** The enum has no such value. */
   | 'enum'
   | 'required'
+  /** The items of a repeated field are not in strictly ascending order. */
+  | 'unsorted'
   /** Canonical messages only: fields out of number order. */
   | 'order'
   /** Canonical messages only: a varint longer than need be. */
@@ -53,6 +55,7 @@ const explanations: Readonly<Record<WireErrorCode, string>> = {
   range: 'the value is out of range',
   enum: 'the enum has no such value',
   required: 'the field is missing',
+  unsorted: 'the items are not in ascending order, each once',
   order: 'the fields are not in order',
   not_minimal: 'the varint is longer than need be',
   default_value: 'a default value is written out'

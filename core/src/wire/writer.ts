@@ -3,6 +3,7 @@
  * the Writer fills one array of exactly that size. The generated put functions take either as their Sink, so that the
  * two passes cannot disagree.
  */
+import { isAscending, type SortKey } from './order.js'
 import { WireError, type WireErrorCode } from './wire-error.js'
 
 /** What a put function tells of a message: tags and values in order, with the limits of each. */
@@ -24,6 +25,8 @@ export interface Sink {
   end(): void
   /** Checks the number of items of a repeated field. */
   items(length: number, min: number, max: number, where: string): void
+  /** Checks that the items of a repeated field stand in strictly ascending order of a key. */
+  sorted<T>(items: readonly T[], keyOf: (item: T) => SortKey, where: string): void
   /** Checks that a required field or oneof has a value. */
   present(value: unknown, where: string): void
   /** Checks the size of the message that ends here. */
@@ -36,7 +39,8 @@ export class Sizer implements Sink {
   total = 0
   /** Lengths of strings, inner messages and packed fields, in the order they begin. */
   readonly lengths: number[] = []
-  readonly #outer: { readonly index: number; readonly total: number }[] = []
+  /** Of each message around the place: the index of its length, then its size so far. */
+  readonly #outer: number[] = []
 
   tag(tag: number): void {
     this.total += varintSize(tag)
@@ -96,21 +100,31 @@ export class Sizer implements Sink {
   }
 
   begin(): void {
-    this.#outer.push({ index: this.lengths.length, total: this.total })
+    this.#outer.push(this.lengths.length, this.total)
     this.lengths.push(0)
     this.total = 0
   }
 
   end(): void {
-    const outer = this.#outer.pop()
-    if (outer === undefined) throw new Error('wire: end() without begin()')
-    this.lengths[outer.index] = this.total
-    this.total += outer.total + varintSize(this.total)
+    const outerTotal = this.#outer.pop()
+    const index = this.#outer.pop()
+    if (outerTotal === undefined || index === undefined) throw new Error('wire: end() without begin()')
+    this.lengths[index] = this.total
+    this.total += outerTotal + varintSize(this.total)
   }
 
   items(length: number, min: number, max: number, where: string): void {
     if (length < min) throw encodeError('too_few', where, `${length} items, at least ${min}`)
     if (length > max) throw encodeError('too_many', where, `${length} items, at most ${max}`)
+  }
+
+  sorted<T>(items: readonly T[], keyOf: (item: T) => SortKey, where: string): void {
+    let previous: SortKey | undefined
+    for (const item of items) {
+      const key = keyOf(item)
+      if (previous !== undefined && !isAscending(previous, key)) throw encodeError('unsorted', where)
+      previous = key
+    }
   }
 
   present(value: unknown, where: string): void {
@@ -227,6 +241,7 @@ export class Writer implements Sink {
 
   end(): void {}
   items(): void {}
+  sorted(): void {}
   present(): void {}
   size(): void {}
 

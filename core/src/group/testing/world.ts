@@ -107,7 +107,11 @@ export async function createMember(
     {
       groupId: seeded(seed ^ 0x5eed).bytes(16),
       keyPackage: await keyPackageFor(deps),
-      document: { crdtType: 'yjs/1', protocolVersion: 1, policy: { retainedEpochs: 8, retainedDays: 30 } },
+      document: {
+        crdtType: 'yjs/1',
+        protocolVersion: 1,
+        policy: { retainedEpochs: 8, retainedDays: 30, removalMode: 1, rotationHours: 0 }
+      },
       servers: Array.from({ length: servers }, (_, i) => server(i + 1)),
       faultBound,
       defaultRole: EDITOR

@@ -253,7 +253,7 @@ export class TestDevice {
   async found(hosts: readonly ServerHost[], groupId = this.world.crypto.randomBytes(16)): Promise<void> {
     const servers = hosts.map(({ server, address }) => ({ id: server.id, addresses: [address] }))
     servers.sort((a, b) => (toHex(a.id) < toHex(b.id) ? -1 : 1))
-    const policy = { retainedEpochs: 2, retainedDays: 30 }
+    const policy = { retainedEpochs: 2, retainedDays: 30, removalMode: 1, rotationHours: 0 } as const
     const document = { crdtType: 'test/1', protocolVersion: 1, policy }
     const start = { groupId, keyPackage: this.keyPackage, document, servers, faultBound: 0 }
     this.group = await MemberGroup.create({ ...start, defaultRole: Role.ROLE_EDITOR }, this.deps)

@@ -5,8 +5,10 @@
 
 export { Accept, Certificate, DecidedSlot, Prepare, Promise, Value, ValueContent, Vote } from './codecs/paxos.js'
 export {
+  CutProposal,
   DeviceExtension,
   DocumentExtension,
+  PolicySetProposal,
   RoleSetProposal,
   RolesExtension,
   ServerAddProposal,
@@ -14,7 +16,16 @@ export {
   ServerReplaceProposal,
   ServersExtension
 } from './codecs/mls.js'
-export { Envelope, EnvelopeHeader, Invite, JoinRequest, Payload, Receipt, StatePayload } from './codecs/sync.js'
+export {
+  ControlPayload,
+  Envelope,
+  EnvelopeHeader,
+  Invite,
+  JoinRequest,
+  Payload,
+  Receipt,
+  StatePayload
+} from './codecs/sync.js'
 export {
   AcceptRequest,
   CatchUp,
@@ -63,10 +74,20 @@ export {
 } from './codecs/store.js'
 export type { AcceptedReport, BackedPromise, Ballot, Signed } from './types/paxos.js'
 export type { Policy, RoleEntry, ServerEntry } from './types/mls.js'
-export type { Head } from './types/sync.js'
+export type {
+  Branch,
+  EnvelopeDigest,
+  ForkEvidence,
+  Head,
+  Leave,
+  PoisonReport,
+  RepairAnswer,
+  RepairHead,
+  RepairRequest
+} from './types/sync.js'
 export type { AddIntent, RemoveIntent, RotateIntent } from './types/store.js'
 export { ErrorCode } from './types/error.js'
-export { Role } from './types/mls.js'
+export { RemovalMode, Role } from './types/mls.js'
 export { EnvelopeKind } from './types/sync.js'
 export { NackReason, SubscribeMode } from './types/frame.js'
 export * from './errors.js'

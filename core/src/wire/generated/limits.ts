@@ -46,7 +46,11 @@ export const LIMITS = {
     id: { bytesMin: 32, bytesMax: 32 },
     addresses: { bytesMin: 1, bytesMax: 256, itemsMin: 1, itemsMax: 8 }
   },
-  Policy: { retainedEpochs: { valueMin: 1, valueMax: 64 }, retainedDays: { valueMin: 1, valueMax: 365 } },
+  Policy: {
+    retainedEpochs: { valueMin: 1, valueMax: 64 },
+    retainedDays: { valueMin: 1, valueMax: 365 },
+    rotationHours: { valueMax: 8760 }
+  },
   DocumentExtension: { maxSize: 1024, crdtType: { bytesMin: 1, bytesMax: 64 }, protocolVersion: { valueMin: 1 } },
   ServersExtension: { maxSize: 32768, servers: { itemsMin: 1, itemsMax: 7 }, faultBound: { valueMax: 2 } },
   RoleEntry: { member: { bytesMin: 16, bytesMax: 16 } },
@@ -60,6 +64,8 @@ export const LIMITS = {
   ServerRemoveProposal: { maxSize: 64, id: { bytesMin: 32, bytesMax: 32 } },
   ServerReplaceProposal: { maxSize: 4096, id: { bytesMin: 32, bytesMax: 32 } },
   RoleSetProposal: { maxSize: 64, member: { bytesMin: 16, bytesMax: 16 } },
+  PolicySetProposal: { maxSize: 64 },
+  CutProposal: { maxSize: 128, member: { bytesMin: 16, bytesMax: 16 }, hash: { bytesMin: 32, bytesMax: 32 } },
   EnvelopeHeader: {
     maxSize: 192,
     group: { bytesMin: 16, bytesMax: 16 },
@@ -81,6 +87,21 @@ export const LIMITS = {
     deps: { itemsMax: 2048 },
     updates: { bytesMin: 1, bytesMax: 15799000, itemsMax: 1024 }
   },
+  RepairAnswer: { heads: { itemsMax: 64 } },
+  ControlPayload: { maxSize: 1048576, deps: { itemsMax: 2048 } },
+  RepairRequest: {
+    version: { bytesMax: 900000 },
+    heads: { itemsMin: 1, itemsMax: 64 },
+    attempt: { valueMin: 1, valueMax: 64 },
+    forks: { itemsMax: 8 }
+  },
+  RepairHead: { member: { bytesMin: 16, bytesMax: 16 }, hash: { bytesMin: 32, bytesMax: 32 } },
+  EnvelopeDigest: {
+    header: { bytesMin: 1, bytesMax: 192 },
+    payloadHash: { bytesMin: 32, bytesMax: 32 },
+    signature: { bytesMin: 64, bytesMax: 64 }
+  },
+  PoisonReport: { valueHash: { bytesMin: 32, bytesMax: 32 } },
   StatePayload: { maxSize: 15800000, heads: { itemsMax: 8192 }, state: { bytesMax: 15299000 } },
   Receipt: {
     maxSize: 256,

@@ -6,6 +6,8 @@
 import { type Codec, type Reader, type Shape, type Sink, codec, emptyBytes } from '../../runtime.js'
 import type * as types from '../types/mls.js'
 
+const definedRemovalMode: readonly types.RemovalMode[] = [0, 1, 2]
+
 const definedRole: readonly types.Role[] = [0, 1, 2, 3]
 
 const serverEntryShape: Shape = { name: 'ServerEntry', fields: { 1: 'id', 2: 'addresses' } }
@@ -46,11 +48,16 @@ export function putServerEntry(sink: Sink, message: types.ServerEntry): void {
   }
 }
 
-const policyShape: Shape = { name: 'Policy', fields: { 1: 'retained_epochs', 2: 'retained_days' } }
+const policyShape: Shape = {
+  name: 'Policy',
+  fields: { 1: 'retained_epochs', 2: 'retained_days', 3: 'removal_mode', 4: 'rotation_hours' }
+}
 
 export function readPolicy(reader: Reader, end: number): types.Policy {
   let retainedEpochs: number = 0
   let retainedDays: number = 0
+  let removalMode: types.RemovalMode = 0
+  let rotationHours: number = 0
   let seen = 0
   let unknown = 0
   let tag = 0
@@ -69,13 +76,25 @@ export function readPolicy(reader: Reader, end: number): types.Policy {
         if (retainedDays < 1 || retainedDays > 365)
           throw reader.error('range', 'Policy.retained_days', `${retainedDays}`)
         break
+      case 24:
+        seen = reader.once(seen, 4, 'Policy.removal_mode')
+        removalMode = reader.closedEnum(end, definedRemovalMode, 'Policy.removal_mode')
+        if (removalMode === 0) throw reader.error('required', 'Policy.removal_mode')
+        break
+      case 32:
+        seen = reader.once(seen, 8, 'Policy.rotation_hours')
+        rotationHours = reader.uint32(end, 'Policy.rotation_hours')
+        if (rotationHours > 8760) throw reader.error('range', 'Policy.rotation_hours', `${rotationHours}`)
+        reader.notDefault(rotationHours === 0, 'Policy.rotation_hours')
+        break
       default:
         unknown = reader.unknown(tag, end, unknown, policyShape)
     }
   }
   if ((seen & 1) === 0) throw reader.error('required', 'Policy.retained_epochs')
   if ((seen & 2) === 0) throw reader.error('required', 'Policy.retained_days')
-  return { retainedEpochs, retainedDays }
+  if ((seen & 4) === 0) throw reader.error('required', 'Policy.removal_mode')
+  return { retainedEpochs, retainedDays, removalMode, rotationHours }
 }
 
 export function putPolicy(sink: Sink, message: types.Policy): void {
@@ -83,6 +102,12 @@ export function putPolicy(sink: Sink, message: types.Policy): void {
   sink.uint32(message.retainedEpochs, 1, 64, 'Policy.retained_epochs')
   sink.tag(16)
   sink.uint32(message.retainedDays, 1, 365, 'Policy.retained_days')
+  sink.tag(24)
+  sink.enum(message.removalMode, true, definedRemovalMode, 'Policy.removal_mode')
+  if (message.rotationHours !== 0) {
+    sink.tag(32)
+    sink.uint32(message.rotationHours, 0, 8760, 'Policy.rotation_hours')
+  }
 }
 
 /** What the document is. Never changes but for its policy. */
@@ -172,10 +197,13 @@ export function readServersExtension(reader: Reader, end: number): types.Servers
   while (reader.pos < end) {
     tag = reader.tag(end, tag, 'ServersExtension')
     switch (tag) {
-      case 10:
+      case 10: {
         reader.room(servers.length, 7, 'ServersExtension.servers')
-        servers.push(readServerEntry(reader, reader.length(end, 'ServersExtension.servers')))
+        const value = readServerEntry(reader, reader.length(end, 'ServersExtension.servers'))
+        reader.ascending(servers.at(-1)?.id, value.id, 'ServersExtension.servers')
+        servers.push(value)
         break
+      }
       case 16:
         seen = reader.once(seen, 1, 'ServersExtension.fault_bound')
         faultBound = reader.uint32(end, 'ServersExtension.fault_bound')
@@ -198,6 +226,7 @@ export function readServersExtension(reader: Reader, end: number): types.Servers
 
 export function putServersExtension(sink: Sink, message: types.ServersExtension): void {
   sink.items(message.servers.length, 1, 7, 'ServersExtension.servers')
+  sink.sorted(message.servers, (item) => item.id, 'ServersExtension.servers')
   for (const item of message.servers) {
     sink.tag(10)
     sink.begin()
@@ -269,10 +298,13 @@ export function readRolesExtension(reader: Reader, end: number): types.RolesExte
   while (reader.pos < end) {
     tag = reader.tag(end, tag, 'RolesExtension')
     switch (tag) {
-      case 10:
+      case 10: {
         reader.room(roles.length, 2048, 'RolesExtension.roles')
-        roles.push(readRoleEntry(reader, reader.length(end, 'RolesExtension.roles')))
+        const value = readRoleEntry(reader, reader.length(end, 'RolesExtension.roles'))
+        reader.ascending(roles.at(-1)?.member, value.member, 'RolesExtension.roles')
+        roles.push(value)
         break
+      }
       case 16:
         seen = reader.once(seen, 1, 'RolesExtension.default_role')
         defaultRole = reader.closedEnum(end, definedRole, 'RolesExtension.default_role')
@@ -290,6 +322,7 @@ export function readRolesExtension(reader: Reader, end: number): types.RolesExte
 
 export function putRolesExtension(sink: Sink, message: types.RolesExtension): void {
   sink.items(message.roles.length, 1, 2048, 'RolesExtension.roles')
+  sink.sorted(message.roles, (item) => item.member, 'RolesExtension.roles')
   for (const item of message.roles) {
     sink.tag(10)
     sink.begin()
@@ -527,4 +560,99 @@ export function putRoleSetProposal(sink: Sink, message: types.RoleSetProposal): 
   sink.tag(16)
   sink.enum(message.role, true, definedRole, 'RoleSetProposal.role')
   sink.size(64, 'RoleSetProposal')
+}
+
+/** Sets the policy. */
+export type PolicySetProposal = types.PolicySetProposal
+export const PolicySetProposal: Codec<types.PolicySetProposal> = /* @__PURE__ */ codec(
+  readPolicySetProposal,
+  putPolicySetProposal
+)
+
+const policySetProposalShape: Shape = { name: 'PolicySetProposal', fields: { 1: 'policy' } }
+
+export function readPolicySetProposal(reader: Reader, end: number): types.PolicySetProposal {
+  reader.size(end, 64, 'PolicySetProposal')
+  const outerCanonical = reader.canonical
+  reader.canonical = true
+  let policy: types.Policy | undefined
+  let unknown = 0
+  let tag = 0
+  while (reader.pos < end) {
+    tag = reader.tag(end, tag, 'PolicySetProposal')
+    switch (tag) {
+      case 10:
+        reader.unset(policy, 'PolicySetProposal.policy')
+        policy = readPolicy(reader, reader.length(end, 'PolicySetProposal.policy'))
+        break
+      default:
+        unknown = reader.unknown(tag, end, unknown, policySetProposalShape)
+    }
+  }
+  if (policy === undefined) throw reader.error('required', 'PolicySetProposal.policy')
+  reader.canonical = outerCanonical
+  return { policy }
+}
+
+export function putPolicySetProposal(sink: Sink, message: types.PolicySetProposal): void {
+  sink.present(message.policy, 'PolicySetProposal.policy')
+  sink.tag(10)
+  sink.begin()
+  putPolicy(sink, message.policy)
+  sink.end()
+  sink.size(64, 'PolicySetProposal')
+}
+
+/** How much of a member's messages its remover has: goes with the Remove or the RoleSet that takes its right to write. */
+export type CutProposal = types.CutProposal
+export const CutProposal: Codec<types.CutProposal> = /* @__PURE__ */ codec(readCutProposal, putCutProposal)
+
+const cutProposalShape: Shape = { name: 'CutProposal', fields: { 1: 'member', 2: 'seq', 3: 'hash' } }
+
+export function readCutProposal(reader: Reader, end: number): types.CutProposal {
+  reader.size(end, 128, 'CutProposal')
+  const outerCanonical = reader.canonical
+  reader.canonical = true
+  let member: Uint8Array = emptyBytes
+  let seq: bigint = 0n
+  let hash: Uint8Array = emptyBytes
+  let seen = 0
+  let unknown = 0
+  let tag = 0
+  while (reader.pos < end) {
+    tag = reader.tag(end, tag, 'CutProposal')
+    switch (tag) {
+      case 10:
+        seen = reader.once(seen, 1, 'CutProposal.member')
+        member = reader.bytes(end, 16, 16, 'CutProposal.member')
+        break
+      case 16:
+        seen = reader.once(seen, 2, 'CutProposal.seq')
+        seq = reader.uint64(end, 'CutProposal.seq')
+        reader.notDefault(seq === 0n, 'CutProposal.seq')
+        break
+      case 26:
+        seen = reader.once(seen, 4, 'CutProposal.hash')
+        hash = reader.bytes(end, 32, 32, 'CutProposal.hash')
+        break
+      default:
+        unknown = reader.unknown(tag, end, unknown, cutProposalShape)
+    }
+  }
+  if ((seen & 1) === 0) throw reader.error('required', 'CutProposal.member')
+  if ((seen & 4) === 0) throw reader.error('required', 'CutProposal.hash')
+  reader.canonical = outerCanonical
+  return { member, seq, hash }
+}
+
+export function putCutProposal(sink: Sink, message: types.CutProposal): void {
+  sink.tag(10)
+  sink.bytes(message.member, 16, 16, 'CutProposal.member')
+  if (message.seq !== 0n) {
+    sink.tag(16)
+    sink.uint64(message.seq, 0n, 18446744073709551615n, 'CutProposal.seq')
+  }
+  sink.tag(26)
+  sink.bytes(message.hash, 32, 32, 'CutProposal.hash')
+  sink.size(128, 'CutProposal')
 }

@@ -8,7 +8,18 @@ import type * as fromMls from '../types/mls.js'
 import type * as fromPaxos from '../types/paxos.js'
 import type * as fromSync from '../types/sync.js'
 import { putBallot, readBallot, putSigned, readSigned, putAcceptedReport, readAcceptedReport } from './paxos.js'
-import { putRoleSetProposal, readRoleSetProposal } from './mls.js'
+import {
+  putServerAddProposal,
+  readServerAddProposal,
+  putServerRemoveProposal,
+  readServerRemoveProposal,
+  putServerReplaceProposal,
+  readServerReplaceProposal,
+  putRoleSetProposal,
+  readRoleSetProposal,
+  putPolicySetProposal,
+  readPolicySetProposal
+} from './mls.js'
 import { putHead, readHead, putInvite, readInvite } from './sync.js'
 import type * as types from '../types/store.js'
 
@@ -436,7 +447,19 @@ export function putJoinRecord(sink: Sink, message: types.JoinRecord): void {
 export type IntentRecord = types.IntentRecord
 export const IntentRecord: Codec<types.IntentRecord> = /* @__PURE__ */ codec(readIntentRecord, putIntentRecord)
 
-const intentRecordShape: Shape = { name: 'IntentRecord', fields: { 1: 'add', 2: 'remove', 3: 'set_role', 4: 'rotate' } }
+const intentRecordShape: Shape = {
+  name: 'IntentRecord',
+  fields: {
+    1: 'add',
+    2: 'remove',
+    3: 'set_role',
+    4: 'rotate',
+    5: 'server_add',
+    6: 'server_remove',
+    7: 'server_replace',
+    8: 'set_policy'
+  }
+}
 
 export function readIntentRecord(reader: Reader, end: number): types.IntentRecord {
   reader.size(end, 32768, 'IntentRecord')
@@ -461,6 +484,34 @@ export function readIntentRecord(reader: Reader, end: number): types.IntentRecor
       case 34:
         reader.unset(change, 'IntentRecord.rotate')
         change = { $case: 'rotate', value: readRotateIntent(reader, reader.length(end, 'IntentRecord.rotate')) }
+        break
+      case 42:
+        reader.unset(change, 'IntentRecord.server_add')
+        change = {
+          $case: 'serverAdd',
+          value: readServerAddProposal(reader, reader.length(end, 'IntentRecord.server_add'))
+        }
+        break
+      case 50:
+        reader.unset(change, 'IntentRecord.server_remove')
+        change = {
+          $case: 'serverRemove',
+          value: readServerRemoveProposal(reader, reader.length(end, 'IntentRecord.server_remove'))
+        }
+        break
+      case 58:
+        reader.unset(change, 'IntentRecord.server_replace')
+        change = {
+          $case: 'serverReplace',
+          value: readServerReplaceProposal(reader, reader.length(end, 'IntentRecord.server_replace'))
+        }
+        break
+      case 66:
+        reader.unset(change, 'IntentRecord.set_policy')
+        change = {
+          $case: 'setPolicy',
+          value: readPolicySetProposal(reader, reader.length(end, 'IntentRecord.set_policy'))
+        }
         break
       default:
         unknown = reader.unknown(tag, end, unknown, intentRecordShape)
@@ -493,6 +544,30 @@ export function putIntentRecord(sink: Sink, message: types.IntentRecord): void {
       sink.tag(34)
       sink.begin()
       putRotateIntent(sink, message.change.value)
+      sink.end()
+      break
+    case 'serverAdd':
+      sink.tag(42)
+      sink.begin()
+      putServerAddProposal(sink, message.change.value)
+      sink.end()
+      break
+    case 'serverRemove':
+      sink.tag(50)
+      sink.begin()
+      putServerRemoveProposal(sink, message.change.value)
+      sink.end()
+      break
+    case 'serverReplace':
+      sink.tag(58)
+      sink.begin()
+      putServerReplaceProposal(sink, message.change.value)
+      sink.end()
+      break
+    case 'setPolicy':
+      sink.tag(66)
+      sink.begin()
+      putPolicySetProposal(sink, message.change.value)
       sink.end()
       break
   }

@@ -8,7 +8,7 @@ import type * as fromMls from '../types/mls.js'
 import { putServerEntry, readServerEntry } from './mls.js'
 import type * as types from '../types/sync.js'
 
-const definedEnvelopeKind: readonly types.EnvelopeKind[] = [0, 1, 2, 3]
+const definedEnvelopeKind: readonly types.EnvelopeKind[] = [0, 1, 2, 3, 4]
 
 const definedRole: readonly fromMls.Role[] = [0, 1, 2, 3]
 
@@ -214,7 +214,7 @@ export function putHead(sink: Sink, message: types.Head): void {
 export type Payload = types.Payload
 export const Payload: Codec<types.Payload> = /* @__PURE__ */ codec(readPayload, putPayload)
 
-const payloadShape: Shape = { name: 'Payload', fields: { 1: 'deps', 2: 'updates' } }
+const payloadShape: Shape = { name: 'Payload', fields: { 1: 'deps', 2: 'updates', 3: 'repair' } }
 
 export function readPayload(reader: Reader, end: number): types.Payload {
   reader.size(end, 15800000, 'Payload')
@@ -222,6 +222,7 @@ export function readPayload(reader: Reader, end: number): types.Payload {
   reader.canonical = true
   const deps: types.Head[] = []
   const updates: Uint8Array[] = []
+  let repair: types.RepairAnswer | undefined
   let unknown = 0
   let tag = 0
   while (reader.pos < end) {
@@ -235,12 +236,16 @@ export function readPayload(reader: Reader, end: number): types.Payload {
         reader.room(updates.length, 1024, 'Payload.updates')
         updates.push(reader.bytes(end, 1, 15799000, 'Payload.updates'))
         break
+      case 26:
+        reader.unset(repair, 'Payload.repair')
+        repair = readRepairAnswer(reader, reader.length(end, 'Payload.repair'))
+        break
       default:
         unknown = reader.unknown(tag, end, unknown, payloadShape)
     }
   }
   reader.canonical = outerCanonical
-  return { deps, updates }
+  return { deps, updates, repair }
 }
 
 export function putPayload(sink: Sink, message: types.Payload): void {
@@ -256,7 +261,422 @@ export function putPayload(sink: Sink, message: types.Payload): void {
     sink.tag(18)
     sink.bytes(item, 1, 15799000, 'Payload.updates')
   }
+  if (message.repair !== undefined) {
+    sink.tag(26)
+    sink.begin()
+    putRepairAnswer(sink, message.repair)
+    sink.end()
+  }
   sink.size(15800000, 'Payload')
+}
+
+const repairAnswerShape: Shape = { name: 'RepairAnswer', fields: { 1: 'request', 2: 'heads' } }
+
+export function readRepairAnswer(reader: Reader, end: number): types.RepairAnswer {
+  let request: types.Head | undefined
+  const heads: types.Head[] = []
+  let unknown = 0
+  let tag = 0
+  while (reader.pos < end) {
+    tag = reader.tag(end, tag, 'RepairAnswer')
+    switch (tag) {
+      case 10:
+        reader.unset(request, 'RepairAnswer.request')
+        request = readHead(reader, reader.length(end, 'RepairAnswer.request'))
+        break
+      case 18:
+        reader.room(heads.length, 64, 'RepairAnswer.heads')
+        heads.push(readHead(reader, reader.length(end, 'RepairAnswer.heads')))
+        break
+      default:
+        unknown = reader.unknown(tag, end, unknown, repairAnswerShape)
+    }
+  }
+  if (request === undefined) throw reader.error('required', 'RepairAnswer.request')
+  return { request, heads }
+}
+
+export function putRepairAnswer(sink: Sink, message: types.RepairAnswer): void {
+  sink.present(message.request, 'RepairAnswer.request')
+  sink.tag(10)
+  sink.begin()
+  putHead(sink, message.request)
+  sink.end()
+  sink.items(message.heads.length, 0, 64, 'RepairAnswer.heads')
+  for (const item of message.heads) {
+    sink.tag(18)
+    sink.begin()
+    putHead(sink, item)
+    sink.end()
+  }
+}
+
+/** What is inside the MLS ciphertext of a control message. */
+export type ControlPayload = types.ControlPayload
+export const ControlPayload: Codec<types.ControlPayload> = /* @__PURE__ */ codec(readControlPayload, putControlPayload)
+
+const controlPayloadShape: Shape = {
+  name: 'ControlPayload',
+  fields: { 1: 'deps', 2: 'repair_request', 3: 'leave', 4: 'poison_report', 5: 'branch' }
+}
+
+export function readControlPayload(reader: Reader, end: number): types.ControlPayload {
+  reader.size(end, 1048576, 'ControlPayload')
+  const outerCanonical = reader.canonical
+  reader.canonical = true
+  const deps: types.Head[] = []
+  let control: types.ControlPayload['control'] | undefined
+  let unknown = 0
+  let tag = 0
+  while (reader.pos < end) {
+    tag = reader.tag(end, tag, 'ControlPayload')
+    switch (tag) {
+      case 10:
+        reader.room(deps.length, 2048, 'ControlPayload.deps')
+        deps.push(readHead(reader, reader.length(end, 'ControlPayload.deps')))
+        break
+      case 18:
+        reader.unset(control, 'ControlPayload.repair_request')
+        control = {
+          $case: 'repairRequest',
+          value: readRepairRequest(reader, reader.length(end, 'ControlPayload.repair_request'))
+        }
+        break
+      case 26:
+        reader.unset(control, 'ControlPayload.leave')
+        control = { $case: 'leave', value: readLeave(reader, reader.length(end, 'ControlPayload.leave')) }
+        break
+      case 34:
+        reader.unset(control, 'ControlPayload.poison_report')
+        control = {
+          $case: 'poisonReport',
+          value: readPoisonReport(reader, reader.length(end, 'ControlPayload.poison_report'))
+        }
+        break
+      case 42:
+        reader.unset(control, 'ControlPayload.branch')
+        control = { $case: 'branch', value: readBranch(reader, reader.length(end, 'ControlPayload.branch')) }
+        break
+      default:
+        unknown = reader.unknown(tag, end, unknown, controlPayloadShape)
+    }
+  }
+  reader.canonical = outerCanonical
+  return { deps, control }
+}
+
+export function putControlPayload(sink: Sink, message: types.ControlPayload): void {
+  sink.items(message.deps.length, 0, 2048, 'ControlPayload.deps')
+  for (const item of message.deps) {
+    sink.tag(10)
+    sink.begin()
+    putHead(sink, item)
+    sink.end()
+  }
+  switch (message.control?.$case) {
+    case 'repairRequest':
+      sink.tag(18)
+      sink.begin()
+      putRepairRequest(sink, message.control.value)
+      sink.end()
+      break
+    case 'leave':
+      sink.tag(26)
+      sink.begin()
+      putLeave(sink, message.control.value)
+      sink.end()
+      break
+    case 'poisonReport':
+      sink.tag(34)
+      sink.begin()
+      putPoisonReport(sink, message.control.value)
+      sink.end()
+      break
+    case 'branch':
+      sink.tag(42)
+      sink.begin()
+      putBranch(sink, message.control.value)
+      sink.end()
+      break
+  }
+  sink.size(1048576, 'ControlPayload')
+}
+
+const repairRequestShape: Shape = {
+  name: 'RepairRequest',
+  fields: { 1: 'version', 2: 'heads', 3: 'attempt', 4: 'forks' }
+}
+
+export function readRepairRequest(reader: Reader, end: number): types.RepairRequest {
+  let version: Uint8Array = emptyBytes
+  const heads: types.RepairHead[] = []
+  let attempt: number = 0
+  const forks: types.ForkEvidence[] = []
+  let seen = 0
+  let unknown = 0
+  let tag = 0
+  while (reader.pos < end) {
+    tag = reader.tag(end, tag, 'RepairRequest')
+    switch (tag) {
+      case 10:
+        seen = reader.once(seen, 1, 'RepairRequest.version')
+        version = reader.bytes(end, 0, 900000, 'RepairRequest.version')
+        reader.notDefault(version.length === 0, 'RepairRequest.version')
+        break
+      case 18:
+        reader.room(heads.length, 64, 'RepairRequest.heads')
+        heads.push(readRepairHead(reader, reader.length(end, 'RepairRequest.heads')))
+        break
+      case 24:
+        seen = reader.once(seen, 2, 'RepairRequest.attempt')
+        attempt = reader.uint32(end, 'RepairRequest.attempt')
+        if (attempt < 1 || attempt > 64) throw reader.error('range', 'RepairRequest.attempt', `${attempt}`)
+        break
+      case 34:
+        reader.room(forks.length, 8, 'RepairRequest.forks')
+        forks.push(readForkEvidence(reader, reader.length(end, 'RepairRequest.forks')))
+        break
+      default:
+        unknown = reader.unknown(tag, end, unknown, repairRequestShape)
+    }
+  }
+  if ((seen & 2) === 0) throw reader.error('required', 'RepairRequest.attempt')
+  reader.items(heads.length, 1, 'RepairRequest.heads')
+  return { version, heads, attempt, forks }
+}
+
+export function putRepairRequest(sink: Sink, message: types.RepairRequest): void {
+  if (message.version.length !== 0) {
+    sink.tag(10)
+    sink.bytes(message.version, 0, 900000, 'RepairRequest.version')
+  }
+  sink.items(message.heads.length, 1, 64, 'RepairRequest.heads')
+  for (const item of message.heads) {
+    sink.tag(18)
+    sink.begin()
+    putRepairHead(sink, item)
+    sink.end()
+  }
+  sink.tag(24)
+  sink.uint32(message.attempt, 1, 64, 'RepairRequest.attempt')
+  sink.items(message.forks.length, 0, 8, 'RepairRequest.forks')
+  for (const item of message.forks) {
+    sink.tag(34)
+    sink.begin()
+    putForkEvidence(sink, item)
+    sink.end()
+  }
+}
+
+const repairHeadShape: Shape = { name: 'RepairHead', fields: { 1: 'member', 2: 'seq', 3: 'hash' } }
+
+export function readRepairHead(reader: Reader, end: number): types.RepairHead {
+  let member: Uint8Array = emptyBytes
+  let seq: bigint = 0n
+  let hash: Uint8Array = emptyBytes
+  let seen = 0
+  let unknown = 0
+  let tag = 0
+  while (reader.pos < end) {
+    tag = reader.tag(end, tag, 'RepairHead')
+    switch (tag) {
+      case 10:
+        seen = reader.once(seen, 1, 'RepairHead.member')
+        member = reader.bytes(end, 16, 16, 'RepairHead.member')
+        break
+      case 16:
+        seen = reader.once(seen, 2, 'RepairHead.seq')
+        seq = reader.uint64(end, 'RepairHead.seq')
+        reader.notDefault(seq === 0n, 'RepairHead.seq')
+        break
+      case 26:
+        seen = reader.once(seen, 4, 'RepairHead.hash')
+        hash = reader.bytes(end, 32, 32, 'RepairHead.hash')
+        break
+      default:
+        unknown = reader.unknown(tag, end, unknown, repairHeadShape)
+    }
+  }
+  if ((seen & 1) === 0) throw reader.error('required', 'RepairHead.member')
+  if ((seen & 4) === 0) throw reader.error('required', 'RepairHead.hash')
+  return { member, seq, hash }
+}
+
+export function putRepairHead(sink: Sink, message: types.RepairHead): void {
+  sink.tag(10)
+  sink.bytes(message.member, 16, 16, 'RepairHead.member')
+  if (message.seq !== 0n) {
+    sink.tag(16)
+    sink.uint64(message.seq, 0n, 18446744073709551615n, 'RepairHead.seq')
+  }
+  sink.tag(26)
+  sink.bytes(message.hash, 32, 32, 'RepairHead.hash')
+}
+
+const forkEvidenceShape: Shape = { name: 'ForkEvidence', fields: { 1: 'a', 2: 'b' } }
+
+export function readForkEvidence(reader: Reader, end: number): types.ForkEvidence {
+  let a: types.EnvelopeDigest | undefined
+  let b: types.EnvelopeDigest | undefined
+  let unknown = 0
+  let tag = 0
+  while (reader.pos < end) {
+    tag = reader.tag(end, tag, 'ForkEvidence')
+    switch (tag) {
+      case 10:
+        reader.unset(a, 'ForkEvidence.a')
+        a = readEnvelopeDigest(reader, reader.length(end, 'ForkEvidence.a'))
+        break
+      case 18:
+        reader.unset(b, 'ForkEvidence.b')
+        b = readEnvelopeDigest(reader, reader.length(end, 'ForkEvidence.b'))
+        break
+      default:
+        unknown = reader.unknown(tag, end, unknown, forkEvidenceShape)
+    }
+  }
+  if (a === undefined) throw reader.error('required', 'ForkEvidence.a')
+  if (b === undefined) throw reader.error('required', 'ForkEvidence.b')
+  return { a, b }
+}
+
+export function putForkEvidence(sink: Sink, message: types.ForkEvidence): void {
+  sink.present(message.a, 'ForkEvidence.a')
+  sink.tag(10)
+  sink.begin()
+  putEnvelopeDigest(sink, message.a)
+  sink.end()
+  sink.present(message.b, 'ForkEvidence.b')
+  sink.tag(18)
+  sink.begin()
+  putEnvelopeDigest(sink, message.b)
+  sink.end()
+}
+
+const envelopeDigestShape: Shape = {
+  name: 'EnvelopeDigest',
+  fields: { 1: 'header', 2: 'payload_hash', 3: 'signature' }
+}
+
+export function readEnvelopeDigest(reader: Reader, end: number): types.EnvelopeDigest {
+  let header: Uint8Array = emptyBytes
+  let payloadHash: Uint8Array = emptyBytes
+  let signature: Uint8Array = emptyBytes
+  let seen = 0
+  let unknown = 0
+  let tag = 0
+  while (reader.pos < end) {
+    tag = reader.tag(end, tag, 'EnvelopeDigest')
+    switch (tag) {
+      case 10:
+        seen = reader.once(seen, 1, 'EnvelopeDigest.header')
+        header = reader.bytes(end, 1, 192, 'EnvelopeDigest.header')
+        break
+      case 18:
+        seen = reader.once(seen, 2, 'EnvelopeDigest.payload_hash')
+        payloadHash = reader.bytes(end, 32, 32, 'EnvelopeDigest.payload_hash')
+        break
+      case 26:
+        seen = reader.once(seen, 4, 'EnvelopeDigest.signature')
+        signature = reader.bytes(end, 64, 64, 'EnvelopeDigest.signature')
+        break
+      default:
+        unknown = reader.unknown(tag, end, unknown, envelopeDigestShape)
+    }
+  }
+  if ((seen & 1) === 0) throw reader.error('required', 'EnvelopeDigest.header')
+  if ((seen & 2) === 0) throw reader.error('required', 'EnvelopeDigest.payload_hash')
+  if ((seen & 4) === 0) throw reader.error('required', 'EnvelopeDigest.signature')
+  return { header, payloadHash, signature }
+}
+
+export function putEnvelopeDigest(sink: Sink, message: types.EnvelopeDigest): void {
+  sink.tag(10)
+  sink.bytes(message.header, 1, 192, 'EnvelopeDigest.header')
+  sink.tag(18)
+  sink.bytes(message.payloadHash, 32, 32, 'EnvelopeDigest.payload_hash')
+  sink.tag(26)
+  sink.bytes(message.signature, 64, 64, 'EnvelopeDigest.signature')
+}
+
+const leaveShape: Shape = { name: 'Leave', fields: {} }
+
+export function readLeave(reader: Reader, end: number): types.Leave {
+  let unknown = 0
+  let tag = 0
+  while (reader.pos < end) {
+    tag = reader.tag(end, tag, 'Leave')
+    unknown = reader.unknown(tag, end, unknown, leaveShape)
+  }
+  return {}
+}
+
+export function putLeave(_sink: Sink, _message: types.Leave): void {}
+
+const poisonReportShape: Shape = { name: 'PoisonReport', fields: { 1: 'slot', 2: 'value_hash' } }
+
+export function readPoisonReport(reader: Reader, end: number): types.PoisonReport {
+  let slot: bigint = 0n
+  let valueHash: Uint8Array = emptyBytes
+  let seen = 0
+  let unknown = 0
+  let tag = 0
+  while (reader.pos < end) {
+    tag = reader.tag(end, tag, 'PoisonReport')
+    switch (tag) {
+      case 8:
+        seen = reader.once(seen, 1, 'PoisonReport.slot')
+        slot = reader.uint64(end, 'PoisonReport.slot')
+        reader.notDefault(slot === 0n, 'PoisonReport.slot')
+        break
+      case 18:
+        seen = reader.once(seen, 2, 'PoisonReport.value_hash')
+        valueHash = reader.bytes(end, 32, 32, 'PoisonReport.value_hash')
+        break
+      default:
+        unknown = reader.unknown(tag, end, unknown, poisonReportShape)
+    }
+  }
+  if ((seen & 2) === 0) throw reader.error('required', 'PoisonReport.value_hash')
+  return { slot, valueHash }
+}
+
+export function putPoisonReport(sink: Sink, message: types.PoisonReport): void {
+  if (message.slot !== 0n) {
+    sink.tag(8)
+    sink.uint64(message.slot, 0n, 18446744073709551615n, 'PoisonReport.slot')
+  }
+  sink.tag(18)
+  sink.bytes(message.valueHash, 32, 32, 'PoisonReport.value_hash')
+}
+
+const branchShape: Shape = { name: 'Branch', fields: { 1: 'invite' } }
+
+export function readBranch(reader: Reader, end: number): types.Branch {
+  let invite: types.Invite | undefined
+  let unknown = 0
+  let tag = 0
+  while (reader.pos < end) {
+    tag = reader.tag(end, tag, 'Branch')
+    switch (tag) {
+      case 10:
+        reader.unset(invite, 'Branch.invite')
+        invite = readInvite(reader, reader.length(end, 'Branch.invite'))
+        break
+      default:
+        unknown = reader.unknown(tag, end, unknown, branchShape)
+    }
+  }
+  if (invite === undefined) throw reader.error('required', 'Branch.invite')
+  return { invite }
+}
+
+export function putBranch(sink: Sink, message: types.Branch): void {
+  sink.present(message.invite, 'Branch.invite')
+  sink.tag(10)
+  sink.begin()
+  putInvite(sink, message.invite)
+  sink.end()
 }
 
 /** What is inside the MLS ciphertext of a state. Honoured from admins only. */

@@ -24,6 +24,24 @@ export namespace Role {
   export type ROLE_READER = typeof Role.ROLE_READER
 }
 
+/** What becomes of a removed or demoted member's last messages (SPEC SYNC). */
+export const RemovalMode = {
+  /** REMOVAL_MODE_UNSPECIFIED - Not set. */
+  REMOVAL_MODE_UNSPECIFIED: 0,
+  /** REMOVAL_MODE_VOUCHED - What a remaining member had applied stays. */
+  REMOVAL_MODE_VOUCHED: 1,
+  /** REMOVAL_MODE_STRICT - Only what the commit or a remaining member's message before it builds on stays. */
+  REMOVAL_MODE_STRICT: 2
+} as const
+
+export type RemovalMode = (typeof RemovalMode)[keyof typeof RemovalMode]
+
+export namespace RemovalMode {
+  export type REMOVAL_MODE_UNSPECIFIED = typeof RemovalMode.REMOVAL_MODE_UNSPECIFIED
+  export type REMOVAL_MODE_VOUCHED = typeof RemovalMode.REMOVAL_MODE_VOUCHED
+  export type REMOVAL_MODE_STRICT = typeof RemovalMode.REMOVAL_MODE_STRICT
+}
+
 /** One server of a document. */
 export interface ServerEntry {
   /** Ed25519 public key: signs votes and receipts, and is the endpoint id on every transport. */
@@ -32,12 +50,16 @@ export interface ServerEntry {
   readonly addresses: readonly string[]
 }
 
-/** How long things are kept, agreed by the group. */
+/** What the group agrees on for its devices. */
 export interface Policy {
   /** Past epochs whose keys a device keeps for late messages. */
   readonly retainedEpochs: number
   /** Days after which the keys of a past epoch are deleted even when fewer epochs have passed. */
   readonly retainedDays: number
+  /** What becomes of a removed member's last messages. */
+  readonly removalMode: RemovalMode
+  /** Hours after which a device renews its keys if nobody has committed since; 0: only when asked. */
+  readonly rotationHours: number
 }
 
 /** What the document is. Never changes but for its policy. */
@@ -52,7 +74,7 @@ export interface DocumentExtension {
 
 /** The servers: acceptors of the next slot and stores of the messages. */
 export interface ServersExtension {
-  /** In ascending order of id, each once. */
+  /** In ascending order of id, each once (SPEC GROUP-007). */
   readonly servers: readonly ServerEntry[]
   /** How many servers may lie (f); n >= 3f + 1 when it is not zero. */
   readonly faultBound: number
@@ -110,4 +132,20 @@ export interface RoleSetProposal {
   readonly member: Uint8Array
   /** Its new role. */
   readonly role: Role
+}
+
+/** Sets the policy. */
+export interface PolicySetProposal {
+  /** The new policy. */
+  readonly policy: Policy
+}
+
+/** How much of a member's messages its remover has: goes with the Remove or the RoleSet that takes its right to write. */
+export interface CutProposal {
+  /** Member id. */
+  readonly member: Uint8Array
+  /** Number of the last message of it that the committer has applied; 0 when none. */
+  readonly seq: bigint
+  /** Hash of that envelope; zeros when there is none. */
+  readonly hash: Uint8Array
 }

@@ -16,7 +16,9 @@ export const EnvelopeKind = {
    */
   ENVELOPE_KIND_STATE: 2,
   /** ENVELOPE_KIND_STATE_UPDATE - What has come to the state since (StatePayload). */
-  ENVELOPE_KIND_STATE_UPDATE: 3
+  ENVELOPE_KIND_STATE_UPDATE: 3,
+  /** ENVELOPE_KIND_CONTROL - Something between the members' devices, no content (ControlPayload). Readers may send it too. */
+  ENVELOPE_KIND_CONTROL: 4
 } as const
 
 export type EnvelopeKind = (typeof EnvelopeKind)[keyof typeof EnvelopeKind]
@@ -26,6 +28,7 @@ export namespace EnvelopeKind {
   export type ENVELOPE_KIND_UPDATE = typeof EnvelopeKind.ENVELOPE_KIND_UPDATE
   export type ENVELOPE_KIND_STATE = typeof EnvelopeKind.ENVELOPE_KIND_STATE
   export type ENVELOPE_KIND_STATE_UPDATE = typeof EnvelopeKind.ENVELOPE_KIND_STATE_UPDATE
+  export type ENVELOPE_KIND_CONTROL = typeof EnvelopeKind.ENVELOPE_KIND_CONTROL
 }
 
 /** The part of a message that servers read. It is the MLS authenticated data of the payload too. */
@@ -74,6 +77,94 @@ export interface Payload {
   readonly deps: readonly Head[]
   /** CRDT updates, in order. */
   readonly updates: readonly Uint8Array[]
+  /** The updates answer this request. */
+  readonly repair: RepairAnswer | undefined
+}
+
+/** What an answer to a RepairRequest contains. */
+export interface RepairAnswer {
+  /** The request: its sender, and number and hash of its envelope. */
+  readonly request: Head
+  /** The answering device's heads of the members the request names. */
+  readonly heads: readonly Head[]
+}
+
+/** What is inside the MLS ciphertext of a control message. */
+export interface ControlPayload {
+  /** Heads of other senders, as in Payload. */
+  readonly deps: readonly Head[]
+  /** What it says; nothing more than deps when absent. */
+  readonly control:
+    | //
+    /** Asks for what the sender cannot have otherwise. */
+    { readonly $case: 'repairRequest'; readonly value: RepairRequest } //
+    /** The sender asks the admins to remove it. */
+    | { readonly $case: 'leave'; readonly value: Leave } //
+    /** A decided commit that the sender cannot apply. */
+    | { readonly $case: 'poisonReport'; readonly value: PoisonReport } //
+    /** A new document with these members begins. */
+    | { readonly $case: 'branch'; readonly value: Branch }
+    | undefined
+}
+
+/** Asks the members for content that did not come by messages (SPEC SYNC). */
+export interface RepairRequest {
+  /** The CRDT's state vector: what the asking device has. */
+  readonly version: Uint8Array
+  /** Its heads of the members of whom it lacks something; number 0 when it has nothing. */
+  readonly heads: readonly RepairHead[]
+  /** How often it has asked for this, this time included. From 2 on, everybody who can answers. */
+  readonly attempt: number
+  /** Members shown to have signed two chains. */
+  readonly forks: readonly ForkEvidence[]
+}
+
+/** How far the asking device has a member's chain. */
+export interface RepairHead {
+  /** Member id. */
+  readonly member: Uint8Array
+  /** Its latest sequence number there, 0 when none. */
+  readonly seq: bigint
+  /** Hash of that envelope, or the start of the chain. */
+  readonly hash: Uint8Array
+}
+
+/**
+ * Two envelopes of one sender that cannot be in one chain: equal numbers, or one that follows another than the one
+ * before it.
+ */
+export interface ForkEvidence {
+  /** One of them. */
+  readonly a: EnvelopeDigest
+  /** The other. */
+  readonly b: EnvelopeDigest
+}
+
+/** What the signature of an envelope is over, and the signature. */
+export interface EnvelopeDigest {
+  /** Canonical bytes of EnvelopeHeader. */
+  readonly header: Uint8Array
+  /** Payload hash. */
+  readonly payloadHash: Uint8Array
+  /** Signature of the sender's leaf key. */
+  readonly signature: Uint8Array
+}
+
+/** Asks the admins to remove the sender. */
+export interface Leave {}
+
+/** A decided commit that the sender cannot apply. */
+export interface PoisonReport {
+  /** Its slot. */
+  readonly slot: bigint
+  /** Hash of its value. */
+  readonly valueHash: Uint8Array
+}
+
+/** The beginning of a new document with the same or fewer members (RFC 9420 section 11.3). */
+export interface Branch {
+  /** Invite to it, for members of this document only. */
+  readonly invite: Invite
 }
 
 /** What is inside the MLS ciphertext of a state. Honoured from admins only. */
