@@ -1,14 +1,15 @@
 /**
  * What the command writes: results on stdout, remarks for a person on stderr. Colour only where a person looks.
  */
+import type { Report } from './generated/reports.js'
 
 export interface Terminal {
   /** A line of the result. */
   line(text?: string): void
   /** Text as it is, without a line end. */
   write(text: string): void
-  /** One line of JSON: the result for a program. */
-  json(value: unknown): void
+  /** One line of JSON: the result for a program, as conformance/schemas describes it. */
+  json<R extends Report>(value: R): void
   /** A remark for a person. */
   note(text: string): void
   readonly paint: Paint

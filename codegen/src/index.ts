@@ -3,10 +3,13 @@ export {
   buildImage,
   generate,
   generatedFolder,
+  generatedFolders,
   generateSources,
   type Image,
+  reportPackage,
   temporaryFolder,
   wirePackage
 } from './generate/index.js'
 export { type Finding, lint } from './lint/index.js'
 export * from './model/index.js'
+export { buf, generateTsProto } from './oracle/index.js'

@@ -2,7 +2,7 @@
  * The command: regenerates core/src/wire/generated and the tables of SPEC.md from proto/, or checks that they are up to
  * date. Called by cli.ts with the process's arguments, by tests with others.
  */
-import { compareFiles, generate, generatedFolder, writeFiles } from './generate/index.js'
+import { compareFiles, generate, generatedFolders, writeFiles } from './generate/index.js'
 
 /** Where lines for a person go. */
 export interface Output {
@@ -27,14 +27,14 @@ export async function main(args: readonly string[], repository: string, output: 
 }
 
 async function write(files: ReadonlyMap<string, string>, repository: string, output: Output): Promise<number> {
-  const touched = await writeFiles(repository, generatedFolder, files)
+  const touched = await writeFiles(repository, generatedFolders, files)
   for (const path of touched) output.log(path)
   output.log(`codegen: ${files.size} files, ${touched.length} changed`)
   return 0
 }
 
 async function check(files: ReadonlyMap<string, string>, repository: string, output: Output): Promise<number> {
-  const drift = await compareFiles(repository, generatedFolder, files)
+  const drift = await compareFiles(repository, generatedFolders, files)
   const lines = [
     ...drift.changed.map((path) => `differs:  ${path}`),
     ...drift.missing.map((path) => `missing:  ${path}`),

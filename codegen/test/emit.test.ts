@@ -46,6 +46,17 @@ describe('codecs', () => {
     expect(source(message('Outer', [holder], { canonical: true }), inner)).toContain('notDefault(number === 0')
   })
 
+  test('compare each item of a sorted field with the one before it', () => {
+    const limits = { ...noLimits, itemsMax: 9, sortedBy: 'id' }
+    const entry = message('Entry', [{ name: 'id', kind: 'bytes', limits: { ...noLimits, bytesMax: 9 } }])
+    const holder = message('Holder', [{ name: 'entries', kind: 'message', typeName: 'Entry', repeated: true, limits }])
+    const text = source(holder, entry)
+    expect(text).toContain('reader.ascending(entries.at(-1)?.id, value.id, "Holder.entries")\nentries.push(value)')
+    expect(text).toContain('sink.sorted(message.entries, (item) => item.id, "Holder.entries")')
+    const numbers = { name: 'numbers', repeated: true, limits: { ...noLimits, itemsMax: 9, sortedUnique: true } }
+    expect(source(message('Plain', [numbers]))).toContain('reader.ascending(numbers.at(-1), value, "Plain.numbers")')
+  })
+
   test('spend no bit of the mask on members of a oneof', () => {
     const members = Array.from({ length: 40 }, (_, i) => ({ name: `m${i}`, oneof: 'body' }))
     const oneofs = [{ name: 'body', localName: 'body', comment: 'Body.', at }]
@@ -117,6 +128,17 @@ describe('registries', () => {
     )
     expect(text).toContain('device: { type: 0xF796, name: "DeviceExtension", contexts: ["leaf_node"], required: true,')
     expect(text).toContain("import { DeviceExtension } from './codecs/plain.js'")
+  })
+
+  test('of records are keyed by name and say where they are stored', () => {
+    const storageRecord = { server: { number: 10, ofDocument: true, key: 'member' }, device: undefined }
+    const record = message('SomeRecord', [], { storageRecord, ...options })
+    expect(emitRegistries(model([record]), './r.js')).toContain(
+      'SomeRecord: { server: { number: 0x0a, ofDocument: true, key: "member" } },'
+    )
+    expect(emitSpecTables(model([record])).get('storage-records')).toContain(
+      '| server | document `0a` member | `SomeRecord` | SomeRecord in words. |'
+    )
   })
 
   test('of errors are keyed by name without its prefix, in order of number', () => {

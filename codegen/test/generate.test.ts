@@ -1,7 +1,7 @@
 /** The whole run on a copy of the repository: what is committed is what comes out, and every difference is noticed. */
 import { cp, mkdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { generate, generatedFolder, temporaryFolder } from '@heddle/codegen'
+import { generate, generatedFolder, generatedFolders, temporaryFolder } from '@heddle/codegen'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { main } from '../src/main.js'
 import { repository } from './support/compile.js'
@@ -13,7 +13,7 @@ describe('generate', () => {
     const folder = await temporaryFolder()
     dispose = () => folder[Symbol.asyncDispose]()
     copy = folder.path
-    for (const path of ['proto', 'buf.yaml', 'buf.gen.yaml', 'biome.json', generatedFolder]) {
+    for (const path of ['proto', 'buf.yaml', 'buf.gen.yaml', 'biome.json', ...generatedFolders]) {
       await cp(join(repository, path), join(copy, path), { recursive: true })
     }
     await symlink(join(repository, 'node_modules'), join(copy, 'node_modules'))
@@ -37,12 +37,18 @@ describe('generate', () => {
     await rm(path('codecs/paxos.ts'))
     await mkdir(path('old'))
     await writeFile(path('old/leftover.ts'), 'export {}\n')
+    await rm(join(copy, 'conformance/vectors/v1/wire/boundaries/mls.json'))
+    await writeFile(join(copy, 'conformance/vectors/v1/wire/boundaries/gone.json'), '{}')
+    await writeFile(join(copy, 'conformance/schemas/gone.schema.json'), '{}')
     const { code, lines } = await run('--check')
     expect(code).toBe(1)
     expect(lines).toEqual([
       `differs:  ${generatedFolder}/limits.ts`,
       `missing:  ${generatedFolder}/codecs/paxos.ts`,
+      'missing:  conformance/vectors/v1/wire/boundaries/mls.json',
       `surplus:  ${generatedFolder}/old/leftover.ts`,
+      'surplus:  conformance/vectors/v1/wire/boundaries/gone.json',
+      'surplus:  conformance/schemas/gone.schema.json',
       'codegen: run `npm run generate` and commit the result'
     ])
     expect((await run()).code).toBe(0)

@@ -2,7 +2,16 @@
 import { describe, expect, test } from 'vitest'
 import { type Codec, WireError } from '../../core/src/wire/index.js'
 import { bytesField, bytesOf, filled, longVarint, tag, varint, varintField } from '../../core/src/wire/testing/bytes.js'
-import { Choice, Empty, Frame, Lists, Plain, Present } from './fixtures/generated/index.js'
+import {
+  Choice,
+  Empty,
+  Frame,
+  Lists,
+  Plain,
+  Present,
+  SortedRecord,
+  STORAGE_RECORDS
+} from './fixtures/generated/index.js'
 
 function codeOf(codec: Codec<unknown>, ...parts: readonly (readonly number[])[]): string {
   try {
@@ -113,6 +122,54 @@ describe('lists', () => {
     expect(Lists.decode(bytesOf(blob, bytesField(7, []), bytesField(7, []))).texts).toEqual(['', ''])
     expect(codeOf(Lists, bytesField(6, []))).toBe('too_short Lists.blobs')
     expect(codeOf(Lists)).toBe('too_few Lists.blobs')
+  })
+})
+
+describe('sorted fields', () => {
+  const text = (value: string) => bytesField(3, [...new TextEncoder().encode(value)])
+  const pairOf = (first: number, second: readonly number[]) =>
+    bytesField(4, [...varintField(1, first), ...bytesField(2, second)])
+  const fixed = (...values: readonly bigint[]) => {
+    const bytes = new Uint8Array(new BigUint64Array(values).buffer)
+    return bytesField(2, [...bytes])
+  }
+
+  test('ascend strictly, numbers by value', () => {
+    expect(codeOf(SortedRecord, bytesField(1, [1, 2, ...varint(300)]))).toBe('accepted')
+    expect(codeOf(SortedRecord, bytesField(1, [2, 1]))).toBe('unsorted SortedRecord.numbers')
+    expect(codeOf(SortedRecord, bytesField(1, [2, 2]))).toBe('unsorted SortedRecord.numbers')
+    // Little-endian bytes would be in order.
+    expect(codeOf(SortedRecord, fixed(0x0100n, 0x01n))).toBe('unsorted SortedRecord.fixed')
+    expect(codeOf(SortedRecord, fixed(0x01n, 0x0100n))).toBe('accepted')
+  })
+
+  test('ascend strictly, strings as their UTF-8 and not as their UTF-16', () => {
+    expect(codeOf(SortedRecord, text('Z'), text('a'), text('aa'))).toBe('accepted')
+    expect(codeOf(SortedRecord, text('aa'), text('a'))).toBe('unsorted SortedRecord.texts')
+    expect(codeOf(SortedRecord, text('\uffee'), text('\u{10000}'))).toBe('accepted')
+    expect(codeOf(SortedRecord, text('\u{10000}'), text('\uffee'))).toBe('unsorted SortedRecord.texts')
+  })
+
+  test('ascend strictly by a field of their items', () => {
+    expect(codeOf(SortedRecord, pairOf(9, []), pairOf(1, [0]), pairOf(0, [0, 0]))).toBe('accepted')
+    expect(codeOf(SortedRecord, pairOf(1, [7]), pairOf(2, [7]))).toBe('unsorted SortedRecord.pairs')
+    expect(codeOf(SortedRecord, pairOf(1, [0xff]), pairOf(2, [0x7f, 1]))).toBe('unsorted SortedRecord.pairs')
+  })
+
+  test('are not written out of order either', () => {
+    const value = { numbers: [1, 2], fixed: [], texts: [], pairs: [] }
+    expect(SortedRecord.encode(value)).toEqual(bytesOf(bytesField(1, [1, 2])))
+    expect(() => SortedRecord.encode({ ...value, numbers: [2, 2] })).toThrow('SortedRecord.numbers to be encoded')
+    const second = (byte: number) => ({ first: 0, second: Uint8Array.of(byte) })
+    expect(() => SortedRecord.encode({ ...value, pairs: [second(2), second(1)] })).toThrow('SortedRecord.pairs')
+    expect(() => SortedRecord.encode({ ...value, texts: ['\u{10000}', '\uffee'] })).toThrow('SortedRecord.texts')
+  })
+
+  test('stand in records that say under which keys they are stored', () => {
+    expect(STORAGE_RECORDS.SortedRecord).toEqual({
+      server: { number: 7, ofDocument: false, key: '' },
+      device: { number: 0x61, ofDocument: true, key: 'colour' }
+    })
   })
 })
 

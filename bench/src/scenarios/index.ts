@@ -7,6 +7,7 @@ import { pacedScenario } from './paced.js'
 import type { Scenario } from './scenario.js'
 import { streamedScenario } from './streamed.js'
 import { traceScenario } from './trace.js'
+import { wireScenario } from './wire.js'
 
 export type { Bench, Scenario } from './scenario.js'
 export const scenarios: readonly Scenario[] = [
@@ -16,5 +17,6 @@ export const scenarios: readonly Scenario[] = [
   coldScenario,
   documentSizeScenario,
   microScenario,
+  wireScenario,
   traceScenario
 ]

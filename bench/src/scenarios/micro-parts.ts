@@ -131,7 +131,7 @@ export class MemoryServer implements AsyncDisposable {
   }
 
   async create(group: MemberGroup): Promise<void> {
-    await this.#channel.request({ $case: 'create', value: { groupInfo: await group.groupInfo() } })
+    await this.#channel.request({ $case: 'create', value: { groupInfo: await group.groupInfo(), decided: undefined } })
   }
 
   /** Uploads so many at once and waits for their receipt before the next ones. */

@@ -11,7 +11,14 @@ const safeMax = 9_007_199_254_740_991n
 /** A place in bytes that are read. */
 class Cursor {
   pos = 0
-  constructor(readonly bytes: Uint8Array) {}
+  readonly bytes: Uint8Array
+  #buffer: ArrayBufferLike | undefined
+
+  constructor(input: Uint8Array) {
+    // What is read from a Buffer must not be a Buffer.
+    this.bytes =
+      input.constructor === Uint8Array ? input : new Uint8Array(input.buffer, input.byteOffset, input.byteLength)
+  }
 
   /** The next bytes are this tag and this length, and the content is there. */
   fixed(tag: number, length: number): Uint8Array {
@@ -48,7 +55,9 @@ class Cursor {
     const start = this.pos
     this.pos = start + length
     const { bytes } = this
-    return length <= 64 ? bytes.slice(start, this.pos) : new Uint8Array(bytes.buffer, bytes.byteOffset + start, length)
+    if (length <= 64) return bytes.slice(start, this.pos)
+    this.#buffer ??= bytes.buffer
+    return new Uint8Array(this.#buffer, bytes.byteOffset + start, length)
   }
 
   /** A minimal varint of at most 32 bits. */

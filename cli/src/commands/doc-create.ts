@@ -1,6 +1,7 @@
 /** `heddle doc create`: makes a document on servers. */
 import { HeddleError } from '@heddle/core'
 import { Command, InvalidArgumentError, Option } from 'commander'
+import type { DocCreateReport } from '../generated/reports.js'
 import { type DeviceOptions, type Surroundings, withDevice, withDeviceOptions } from '../session.js'
 
 interface Options extends DeviceOptions {
@@ -27,7 +28,8 @@ export function createCommand(surroundings: Surroundings): Command {
           throw new HeddleError('CONFIG_INVALID', message)
         }
         const document = await device.create({ servers, faultBound: tolerate, defaultRole }, surroundings.signal)
-        if (options.json) surroundings.terminal.json({ document: document.id, member: document.memberId })
+        if (options.json)
+          surroundings.terminal.json<DocCreateReport>({ document: document.id, member: document.memberId })
         else surroundings.terminal.line(document.id)
       })
     })

@@ -6,6 +6,7 @@ import { createInterface } from 'node:readline'
 import { HeddleError } from '@heddle/core'
 import { Command } from 'commander'
 import type * as Y from 'yjs'
+import type { DocEditReport } from '../generated/reports.js'
 import type { YDocument } from '../device.js'
 import {
   type DeviceOptions,
@@ -102,7 +103,11 @@ async function editOnce(
   change(textOf(document))
   const safe = await settle(document, signal, reached ? settleTimeoutMs : 0)
   if (options.json) {
-    terminal.json({ document: document.id, level: safe ? 'safe' : 'stored', length: textOf(document).length })
+    terminal.json<DocEditReport>({
+      document: document.id,
+      level: safe ? 'safe' : 'stored',
+      length: textOf(document).length
+    })
   } else if (safe) {
     terminal.note('Saved here and on enough servers.')
   } else {
@@ -133,6 +138,7 @@ async function editLive(
     changes[Symbol.dispose]()
   }
   const safe = await settle(document, new AbortController().signal, settleTimeoutMs)
-  if (json) terminal.json({ document: document.id, level: safe ? 'safe' : 'stored', length: text.length })
+  if (json)
+    terminal.json<DocEditReport>({ document: document.id, level: safe ? 'safe' : 'stored', length: text.length })
   else terminal.note(safe ? 'Saved here and on enough servers.' : 'Saved here; the servers get it the next time.')
 }

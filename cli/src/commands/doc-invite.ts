@@ -1,6 +1,7 @@
 /** `heddle doc invite`: makes an invite link and, with --wait, stays until somebody has followed it. */
 import type { RoleName } from '@heddle/core'
 import { Command, Option } from 'commander'
+import type { DocInviteReport, DocInviteWaitReport } from '../generated/reports.js'
 import { parseDuration } from '../duration.js'
 import {
   type DeviceOptions,
@@ -34,7 +35,8 @@ export function inviteCommand(surroundings: Surroundings): Command {
         await refresh(document, signal)
         const known = new Set(document.members().map(({ id }) => id))
         const link = await document.invite({ role: options.role, expiresInMs })
-        if (options.json) terminal.json({ document: document.id, link, role: options.role, expiresInMs })
+        if (options.json)
+          terminal.json<DocInviteReport>({ document: document.id, link, role: options.role, expiresInMs })
         else terminal.line(link)
         if (!options.wait) {
           // The servers have to know of it before this device goes.
@@ -53,7 +55,7 @@ export function inviteCommand(surroundings: Surroundings): Command {
         const member = added()
         // Who joins gets the content from this device: not before that is on the servers may it go.
         if (member !== undefined) await settle(document, signal, 30_000)
-        if (options.json) terminal.json({ document: document.id, joined: member?.id ?? null })
+        if (options.json) terminal.json<DocInviteWaitReport>({ document: document.id, joined: member?.id ?? null })
         else
           terminal.note(
             member === undefined ? 'Nobody followed it in time.' : `Member ${member.id} joined as ${member.role}.`

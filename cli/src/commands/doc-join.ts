@@ -1,5 +1,6 @@
 /** `heddle doc join`: follows an invite link. */
 import { Command } from 'commander'
+import type { DocJoinReport } from '../generated/reports.js'
 import { type DeviceOptions, refresh, type Surroundings, withDevice, withDeviceOptions } from '../session.js'
 
 export function joinCommand(surroundings: Surroundings): Command {
@@ -19,7 +20,7 @@ export function joinCommand(surroundings: Surroundings): Command {
           const document = await device.join(link, signal)
           await refresh(document, signal)
           const { role } = document.status()
-          if (options.json) terminal.json({ document: document.id, member: document.memberId, role })
+          if (options.json) terminal.json<DocJoinReport>({ document: document.id, member: document.memberId, role })
           else terminal.line(document.id)
         } finally {
           clearTimeout(waiting)

@@ -1,5 +1,6 @@
 /** `heddle doc list`: the documents this device has. */
 import { Command } from 'commander'
+import type { DocListReport } from '../generated/reports.js'
 import { type DeviceOptions, type Surroundings, withDevice, withDeviceOptions } from '../session.js'
 
 export function listCommand(surroundings: Surroundings): Command {
@@ -8,7 +9,7 @@ export function listCommand(surroundings: Surroundings): Command {
     .action(async (options: DeviceOptions) => {
       await withDevice(options, async (device) => {
         const documents = await device.documents()
-        if (options.json) surroundings.terminal.json({ documents })
+        if (options.json) surroundings.terminal.json<DocListReport>({ documents })
         else for (const id of documents) surroundings.terminal.line(id)
       })
     })

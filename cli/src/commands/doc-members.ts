@@ -1,6 +1,7 @@
 /** `heddle doc members|role|remove|rotate`: who is in a document, and changing that. */
 import { type Document, HeddleError, type RoleName } from '@heddle/core'
 import { Argument, Command } from 'commander'
+import type { DocChangeReport, DocMembersReport } from '../generated/reports.js'
 import { type DeviceOptions, refresh, type Surroundings, withDeviceOptions, withDocument } from '../session.js'
 
 export function membersCommand(surroundings: Surroundings): Command {
@@ -11,7 +12,7 @@ export function membersCommand(surroundings: Surroundings): Command {
       await withDocument(doc, options, async (document) => {
         await refresh(document, surroundings.signal)
         const { terminal } = surroundings
-        if (options.json) return terminal.json({ document: document.id, members: document.members() })
+        if (options.json) return terminal.json<DocMembersReport>({ document: document.id, members: document.members() })
         for (const { id, role, isSelf } of document.members()) {
           terminal.line(`${id} ${role}${isSelf ? terminal.paint.dim(' (this device)') : ''}`)
         }
@@ -82,7 +83,7 @@ async function change(
     }, 3000)
     try {
       const done = await make(document, signal)
-      if (options.json) terminal.json({ document: document.id, epoch: document.status().epoch })
+      if (options.json) terminal.json<DocChangeReport>({ document: document.id, epoch: document.status().epoch })
       else terminal.note(done)
     } finally {
       clearTimeout(waiting)

@@ -1,5 +1,6 @@
 /** `heddle doc show`: prints the text of a document and, with --follow, what is edited in it from then on. */
 import { Command } from 'commander'
+import type { DocShowReport } from '../generated/reports.js'
 import {
   type DeviceOptions,
   eventually,
@@ -26,7 +27,8 @@ export function showCommand(surroundings: Surroundings): Command {
         const reached = await refresh(document, signal)
         const text = textOf(document)
         const content = text.toString()
-        if (options.json) terminal.json({ document: document.id, text: content, epoch: document.status().epoch })
+        if (options.json)
+          terminal.json<DocShowReport>({ document: document.id, text: content, epoch: document.status().epoch })
         else terminal.write(content === '' || content.endsWith('\n') ? content : `${content}\n`)
         if (!reached && !options.json) terminal.note('No server answers: this is what this device has.')
         if (!options.follow) return

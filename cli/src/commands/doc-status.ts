@@ -1,5 +1,6 @@
 /** `heddle doc status`: connection, epoch, role, and how far the edits of this device have got. */
 import { Command } from 'commander'
+import type { DocStatusReport } from '../generated/reports.js'
 import { type DeviceOptions, refresh, type Surroundings, withDeviceOptions, withDocument } from '../session.js'
 import type { Paint } from '../terminal.js'
 
@@ -12,7 +13,8 @@ export function statusCommand(surroundings: Surroundings): Command {
         const { terminal, signal } = surroundings
         await refresh(document, signal)
         const status = document.status()
-        if (options.json) return terminal.json({ document: document.id, member: document.memberId, ...status })
+        if (options.json)
+          return terminal.json<DocStatusReport>({ document: document.id, member: document.memberId, ...status })
         const { paint } = terminal
         terminal.line(`document    ${document.id}`)
         terminal.line(`member      ${document.memberId} (${status.role})`)

@@ -1,6 +1,7 @@
 /** `heddle serve`: runs a server until it is told to stop. */
 import { HeddleError, type Log } from '@heddle/core'
 import { Command } from 'commander'
+import type { ServeReport } from '../generated/reports.js'
 import { importerFor, loadConfig } from '../config-file.js'
 import { defaultListen, serve } from '../server.js'
 import type { Surroundings } from '../session.js'
@@ -47,7 +48,7 @@ Examples:
         log: logTo(terminal)
       })
       try {
-        if (options.json) terminal.json({ tickets: serving.tickets })
+        if (options.json) terminal.json<ServeReport>({ tickets: serving.tickets })
         else {
           for (const ticket of serving.tickets) terminal.line(ticket)
           terminal.note('Serving. Ctrl-C stops it.')

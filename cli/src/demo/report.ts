@@ -1,27 +1,6 @@
 /** What a demo run found out: its measures, its checks, and how they are shown to a person and to a program. */
+import type { DemoReport } from '../generated/reports.js'
 import type { Terminal } from '../terminal.js'
-
-/** The line that `heddle demo --json` ends with; the names are a contract. */
-export interface Measures {
-  /** Both devices hold the same document, down to every Yjs item. */
-  readonly converged: boolean
-  /** Single-character edits made on both devices. */
-  readonly edits: number
-  /** Changes of the group decided by the servers. */
-  readonly epochs: number
-  readonly servers: number
-  /** Servers killed with SIGKILL, restarted and found in step again. */
-  readonly killed: number
-  /** Inserted characters and deletions made on a device and missing on one of them in the end. */
-  readonly lost: number
-  /** Edits of both over the time from the first keystroke of the fast part until each device had all of it. */
-  readonly editsPerSec: number
-  /** From an edit on one device to its being in the other device's document, paced part. */
-  readonly p50ms: number
-  readonly p99ms: number
-  /** Bytes of all envelopes the two writers sealed, over their edits. */
-  readonly bytesPerEdit: number
-}
 
 export interface Check {
   readonly what: string
@@ -31,7 +10,8 @@ export interface Check {
 }
 
 export interface Report {
-  readonly measures: Measures
+  /** The line that `heddle demo --json` ends with; the names are a contract. */
+  readonly measures: DemoReport
   readonly checks: readonly Check[]
   /** Further facts for a person. */
   readonly facts: readonly (readonly [name: string, value: string])[]

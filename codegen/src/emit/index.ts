@@ -7,6 +7,8 @@ import { emitLimits } from './limits.js'
 import { emitRegistries } from './registries.js'
 import { refineTypes } from './types.js'
 
+export { emitJsonSchemas, schemaFileName } from './json-schema.js'
+export { emitReportTypes } from './report-types.js'
 export { emitSpecTables, fillMarkers } from './spec.js'
 
 /**

@@ -23,6 +23,17 @@ export function lowerFirst(name: string): string {
   return name.charAt(0).toLowerCase() + name.slice(1)
 }
 
+/** "DocStatusReport" is "doc-status-report". */
+export function kebabCase(name: string): string {
+  return name.replace(/([a-z0-9])([A-Z])/g, '$1-$2').toLowerCase()
+}
+
+/** The value SERVER_STATE_CONNECTED of the enum ServerState is "connected" in JSON. */
+export function jsonEnumName(enumName: string, valueName: string): string {
+  const prefix = `${kebabCase(enumName).replaceAll('-', '_').toUpperCase()}_`
+  return valueName.replace(prefix, '').toLowerCase()
+}
+
 /** A doc comment; nothing when there is no text. */
 export function docComment(text: string): string {
   return text === '' ? '' : `/** ${text.replaceAll('*/', '* /')} */\n`

@@ -6,13 +6,13 @@ import { dirname, join } from 'node:path'
 export interface Drift {
   readonly changed: readonly string[]
   readonly missing: readonly string[]
-  /** In the generated folder and not generated. */
+  /** In a folder that is generated as a whole, and not generated. */
   readonly surplus: readonly string[]
 }
 
 export async function compareFiles(
   repository: string,
-  folder: string,
+  folders: string | readonly string[],
   files: ReadonlyMap<string, string>
 ): Promise<Drift> {
   const changed: string[] = []
@@ -22,16 +22,17 @@ export async function compareFiles(
     if (current === undefined) missing.push(path)
     else if (current !== content) changed.push(path)
   }
-  return { changed, missing, surplus: await surplusFiles(repository, folder, files) }
+  const surplus = await Promise.all([folders].flat().map((folder) => surplusFiles(repository, folder, files)))
+  return { changed, missing, surplus: surplus.flat() }
 }
 
 /** Writes the files that differ and removes the surplus. Returns the paths it touched. */
 export async function writeFiles(
   repository: string,
-  folder: string,
+  folders: string | readonly string[],
   files: ReadonlyMap<string, string>
 ): Promise<readonly string[]> {
-  const drift = await compareFiles(repository, folder, files)
+  const drift = await compareFiles(repository, folders, files)
   for (const path of [...drift.changed, ...drift.missing]) {
     await mkdir(dirname(join(repository, path)), { recursive: true })
     await writeFile(join(repository, path), files.get(path) ?? '')

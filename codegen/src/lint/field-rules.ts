@@ -1,5 +1,16 @@
 /** Rules about single fields: everything on the wire has a kind we can check and a limit. */
-import { enumNamed, type Field, isBigint, isNumber, type Message, type Model, messageNamed } from '../model/index.js'
+import {
+  enumNamed,
+  type Field,
+  hasPresence,
+  isBigint,
+  isNumber,
+  type Kind,
+  type Message,
+  type Model,
+  messageNamed,
+  sortKeyOf
+} from '../model/index.js'
 import { type Finding, finding } from './finding.js'
 
 export function fieldFindings(model: Model, message: Message): readonly Finding[] {
@@ -10,6 +21,7 @@ export function fieldFindings(model: Model, message: Message): readonly Finding[
       ...missingLimits(field, name),
       ...uselessLimits(field, name),
       ...contradictions(field, name),
+      ...sortFindings(model, field, name),
       ...foreignType(model, field, name)
     ]
   })
@@ -23,7 +35,7 @@ const cures: readonly (readonly [RegExp, string])[] = [
 ]
 
 function kindFindings(message: Message, field: Field, name: string): readonly Finding[] {
-  if (field.kind !== 'unsupported') return []
+  if (field.kind !== 'unsupported' && field.kind !== 'double') return []
   const cure = cures.find(([pattern]) => pattern.test(field.typeName))?.[1] ?? 'use another type'
   const canonical = message.canonical ? ' in a canonical message' : ''
   return [finding('kind', field, `${name} is a ${field.typeName}${canonical}; ${cure}`)]
@@ -88,6 +100,29 @@ function contradictions(field: Field, name: string): readonly Finding[] {
     findings.push(finding('contradiction', field, `${name} is optional and required; drop one`))
   }
   return findings
+}
+
+/** Kinds whose values have one order that every implementation knows. */
+const sortableKinds: ReadonlySet<Kind> = new Set(['uint32', 'uint64', 'fixed32', 'fixed64', 'bytes', 'string'])
+
+function sortFindings(model: Model, field: Field, name: string): readonly Finding[] {
+  const { sortedUnique, sortedBy } = field.limits
+  if (sortedUnique !== true && sortedBy === undefined) return []
+  const wrong = (text: string): readonly Finding[] => [finding('sorted', field, `${name} ${text}`)]
+  if (!field.repeated) return wrong('is sorted and not repeated; remove sorted_unique and sorted_by')
+  if (sortedBy === undefined) {
+    if (field.kind === 'message') return wrong('does not say by which field; use sorted_by instead of sorted_unique')
+    return sortableKinds.has(field.kind)
+      ? []
+      : wrong(`has items of type ${field.typeName}, which have no order; remove it`)
+  }
+  if (field.kind !== 'message') return wrong('has items without fields; use sorted_unique instead of sorted_by')
+  if (sortedUnique) return wrong('has sorted_unique beside sorted_by; remove it')
+  const key = sortKeyOf(model, field)
+  if (key === undefined)
+    return wrong(`is sorted by ${sortedBy}, which ${field.typeName} does not have; name a field of it`)
+  const plain = !key.repeated && !hasPresence(key) && sortableKinds.has(key.kind)
+  return plain ? [] : wrong(`is sorted by ${sortedBy}, which is no plain number, bytes or string; choose another field`)
 }
 
 function foreignType(model: Model, field: Field, name: string): readonly Finding[] {

@@ -5,16 +5,30 @@
 import type { Model } from '../model/index.js'
 import { fieldFindings } from './field-rules.js'
 import type { Finding } from './finding.js'
-import { enumFindings, messageFindings } from './message-rules.js'
+import { enumFindings, messageFindings, wireMessageFindings } from './message-rules.js'
 import { registryFindings } from './registry-rules.js'
+import { reportFindings, wireOnlyFindings } from './report-rules.js'
 
 export type { Finding } from './finding.js'
 
 /** All findings, by place. An empty list means that code can be generated. */
 export function lint(model: Model): readonly Finding[] {
   return [
-    ...model.messages.flatMap((message) => [...messageFindings(model, message), ...fieldFindings(model, message)]),
+    ...model.messages.flatMap((message) => messageFindings(model, message)),
     ...model.enums.flatMap(enumFindings),
-    ...registryFindings(model)
+    ...(model.report === true
+      ? model.messages.flatMap((message) => reportFindings(model, message))
+      : wireFindings(model))
   ].sort((a, b) => (a.file === b.file ? a.line - b.line : a.file < b.file ? -1 : 1))
+}
+
+function wireFindings(model: Model): readonly Finding[] {
+  return [
+    ...model.messages.flatMap((message) => [
+      ...wireMessageFindings(message),
+      ...fieldFindings(model, message),
+      ...wireOnlyFindings(message)
+    ]),
+    ...registryFindings(model)
+  ]
 }

@@ -1,4 +1,4 @@
-/** Rules about one message or enum as a whole. */
+/** Rules about one message or enum as a whole: those of any schema, and those of what is on the wire. */
 import {
   type Enum,
   hasPresence,
@@ -16,12 +16,13 @@ const plainFieldsMax = 31
 export function messageFindings(model: Model, message: Message): readonly Finding[] {
   return [
     ...fieldOrder(message),
-    ...tooManyPlainFields(message),
     ...recursion(model, message),
-    ...missingComments([message, ...message.fields, ...message.oneofs]),
-    ...missingBounds(message),
-    ...reservedNames(message)
+    ...missingComments([message, ...message.fields, ...message.oneofs])
   ]
+}
+
+export function wireMessageFindings(message: Message): readonly Finding[] {
+  return [...tooManyPlainFields(message), ...missingBounds(message), ...reservedNames(message)]
 }
 
 export function enumFindings(described: Enum): readonly Finding[] {

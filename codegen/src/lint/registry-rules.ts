@@ -1,4 +1,4 @@
-/** Rules about what is unique across the whole protocol: frames, MLS types, errors, signature labels. */
+/** Rules about what is unique across the whole protocol: frames, MLS types, errors, signature labels, storage keys. */
 import {
   enumNamed,
   errorEnumName,
@@ -6,7 +6,8 @@ import {
   frameMessageName,
   type Message,
   type Model,
-  messageNamed
+  messageNamed,
+  storageRecords
 } from '../model/index.js'
 import { duplicates, type Finding, finding } from './finding.js'
 
@@ -16,6 +17,7 @@ export function registryFindings(model: Model): readonly Finding[] {
     ...model.messages.flatMap(mlsFindings),
     ...duplicateNumbers(model),
     ...labelFindings(model),
+    ...storageFindings(model),
     ...errorFindings(model)
   ]
 }
@@ -104,6 +106,36 @@ function labelFindings(model: Model): readonly Finding[] {
       model.messages,
       (message) => message.signatureLabel,
       (message, first) => `${message.name} has the signature label of ${first.name}; give it its own`
+    )
+  ]
+}
+
+function storageFindings(model: Model): readonly Finding[] {
+  const findings: Finding[] = []
+  for (const message of model.messages) {
+    if (message.name.endsWith('Record') && message.storageRecord === undefined) {
+      const text = `${message.name} does not say where it is stored; add option (heddle.options.v1.storage_record)`
+      findings.push(finding('storage-record', message, text))
+    }
+    const places = [message.storageRecord?.server, message.storageRecord?.device]
+    if (message.storageRecord !== undefined && places.every((place) => place === undefined)) {
+      findings.push(finding('storage-record', message, `${message.name} has a key nowhere; say server or device`))
+    }
+    for (const place of places) {
+      if (place === undefined || (place.number >= 1 && place.number <= 0xfe)) continue
+      const text = `${message.name} has the storage number ${place.number}; choose one from 1 to 254`
+      findings.push(finding('storage-range', message, text))
+    }
+  }
+  const taken = storageRecords(model).map(({ message, keeper, place }) => ({ message, keeper, place, at: message.at }))
+  return [
+    ...findings,
+    ...duplicates(
+      'storage-duplicate',
+      taken,
+      ({ keeper, place }) => `${keeper} ${place.ofDocument} ${place.number}`,
+      ({ message, keeper, place }, first) =>
+        `${message.name} has the storage number of ${first.message.name} on a ${keeper}, ${place.number}; choose a free one`
     )
   ]
 }

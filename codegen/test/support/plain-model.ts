@@ -20,6 +20,8 @@ export function message(name: string, fields: readonly Partial<Field>[], options
     signatureLabel: undefined,
     mlsExtension: undefined,
     mlsProposal: undefined,
+    storageRecord: undefined,
+    output: undefined,
     ...options
   }
 }

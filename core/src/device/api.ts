@@ -101,6 +101,10 @@ export interface DocumentStatus {
   /** Messages applied from others; messages waiting for something missing. */
   readonly applied: number
   readonly waiting: number
+  /** Members of whom content is lacking that no server has; the other members were asked for it. */
+  readonly lacking: number
+  /** Ids of members shown to have signed two chains: nothing more of them is taken; an admin should remove them. */
+  readonly forked: readonly string[]
   /** Changes of the group asked for and not decided; `blocked` when too few servers answer to decide them. */
   readonly pendingChanges: number
   readonly blocked: boolean

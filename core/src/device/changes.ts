@@ -353,7 +353,10 @@ export class Changes {
     const { store, joinedEpoch, group } = this.#room
     this.#room.removed = true
     const { crdtType } = group.public.document
-    turn.put(store.key('document'), DocumentRecord.encode({ crdtType, joinedEpoch, removed: true }))
+    turn.put(
+      store.key('document'),
+      DocumentRecord.encode({ crdtType, joinedEpoch, removed: true, leaving: false, epochSinceMs: 0n })
+    )
     turn.del(store.key('pending'))
     this.#pending = undefined
     for (const key of [...this.#intents.keys()]) this.#finish(turn, key, undefined, 'removed')

@@ -89,7 +89,13 @@ class OpenedDevice implements Device {
     const turn = new Turn()
     turn.put(
       store.key('document'),
-      DocumentRecord.encode({ crdtType: backend.typeId, joinedEpoch: 0n, removed: false })
+      DocumentRecord.encode({
+        crdtType: backend.typeId,
+        joinedEpoch: 0n,
+        removed: false,
+        leaving: false,
+        epochSinceMs: 0n
+      })
     )
     turn.put(store.key('genesis'), await group.groupInfo())
     store.putGroup(turn, group.takeDirtyRecords())

@@ -7,14 +7,16 @@ import { equalBytes, toHex } from '../bytes.js'
 import { HeddleError } from '../errors.js'
 import type { RosterEntry } from '../group/index.js'
 import { quorum } from '../paxos/index.js'
-import { Role, type RoleSetProposal } from '../wire/index.js'
+import { Standings } from '../sync/index.js'
+import { type Head, Role, type RoleSetProposal } from '../wire/index.js'
 import type { Document, DocumentEvent, DocumentStatus, InviteOptions, Member, RoleName } from './api.js'
 import { Changes, removedError } from './changes.js'
 import { Following } from './following.js'
-import { Incoming } from './incoming.js'
+import { type Control, Incoming } from './incoming.js'
 import type { Intent } from './intents.js'
 import { Invites } from './invites.js'
 import { Outgoing } from './outgoing.js'
+import { Repair } from './repair.js'
 import { asHeddleError, type Room, slotConfig } from './room.js'
 import { Turn } from './store.js'
 
@@ -41,6 +43,7 @@ export class OpenDocument implements Document {
   readonly #incoming: Incoming
   readonly #outgoing: Outgoing
   readonly #following: Following
+  readonly #repair: Repair
   readonly #changes: Changes
   readonly #invites: Invites
   readonly #listeners = new Set<(event: DocumentEvent) => void>()
@@ -67,9 +70,18 @@ export class OpenDocument implements Document {
       emit: (event) => this.#emit(event)
     }
     this.#room = room
-    this.#incoming = new Incoming(room, stored.applied, stored.stateDuty !== undefined, (server, error) =>
-      this.#following.blame(server, error)
-    )
+    this.#repair = new Repair(room, stored, {
+      ask: (value) => this.#outgoing.queueControl({ $case: 'repairRequest', value }),
+      answer: (due) => this.#outgoing.queueAnswer(due),
+      frozen: (member) => this.#incoming.freeze(member),
+      isBehind: (member) => this.#incoming.isBehind(member)
+    })
+    const standings = new Standings(stored.standings)
+    const mayBeLate = stored.stateDuty !== undefined
+    this.#incoming = new Incoming(room, { applied: stored.applied, standings, mayBeLate }, this.#repair, {
+      blame: (server, error) => this.#following.blame(server, error),
+      control: (control, head, role) => this.#control(control, head, role)
+    })
     const receipted = new Map([...stored.servers].map(([id, { receiptedSeq }]) => [id, receiptedSeq]))
     this.#outgoing = new Outgoing(
       room,
@@ -105,6 +117,8 @@ export class OpenDocument implements Document {
       admitted: (mailbox) => this.#background(this.#invites.close(mailbox, this.#following.links)),
       advanced: (turn, owesState) => {
         if (owesState) this.#outgoing.oweState(turn, room.group.epoch)
+        const { change, epoch } = room.group.public
+        this.#incoming.silence(epoch - 1n, change?.cuts ?? [])
         this.#incoming.retry()
         turn.after(() => {
           this.#background(this.#following.follow(room.group.public.servers.servers))
@@ -174,6 +188,8 @@ export class OpenDocument implements Document {
       sent: Number(this.#outgoing.ownSeq),
       applied: this.#incoming.applied,
       waiting: this.#incoming.waiting,
+      lacking: this.#repair.lacking,
+      forked: this.#repair.forked,
       pendingChanges: this.#changes.pendingCount,
       blocked: this.#changes.blocked
     }
@@ -198,7 +214,7 @@ export class OpenDocument implements Document {
   }
 
   async rotate(signal?: AbortSignal): Promise<void> {
-    await this.#change({ $case: 'rotate', value: { sinceEpoch: this.#room.group.epoch } }, signal)
+    await this.#change({ $case: 'rotate', value: { sinceEpoch: this.#room.group.epoch, automatic: false } }, signal)
   }
 
   async settled(level: 'stored' | 'sent' | 'safe', signal?: AbortSignal): Promise<void> {
@@ -221,6 +237,7 @@ export class OpenDocument implements Document {
     this.#localChanges[Symbol.dispose]()
     this.#heldBack?.timer[Symbol.dispose]()
     this.#outgoing.dispose()
+    this.#repair[Symbol.dispose]()
     this.#changes.dispose(
       new HeddleError('ABORTED', 'the document was closed; the change stays pending and goes on when it is opened')
     )
@@ -258,7 +275,9 @@ export class OpenDocument implements Document {
     }
     await this.#invites.step(turn, this.#following.links)
     // What is sealed in an epoch long past, nobody can open.
-    await this.#outgoing.step(turn, this.#following.readyLinks.length > 0 && !this.#changes.holdsBack)
+    const online = this.#following.readyLinks.length > 0 && !this.#changes.holdsBack
+    this.#repair.step(turn, online)
+    await this.#outgoing.step(turn, online)
     const { group, removed } = this.#room
     store.putGroup(turn, group.takeDirtyRecords())
     for (const [server, position] of positions) this.#positions.set(server, position)
@@ -298,6 +317,11 @@ export class OpenDocument implements Document {
     return nextEpoch !== undefined && nextEpoch > readable ? nextEpoch : readable
   }
 
+  /** What a member's device says beside content. */
+  #control(control: Control, head: Head, _role: Role): void {
+    if (control.$case === 'repairRequest') this.#repair.onRequest(head.member, head, control.value)
+  }
+
   /** Notes since when decided slots wait, and looks again when they have waited long enough. */
   #watchHoldBack(): void {
     const nowMs = this.#room.context.clock.now()
@@ -329,6 +353,7 @@ export class OpenDocument implements Document {
     this.#failure = error
     this.#heldBack?.timer[Symbol.dispose]()
     this.#outgoing.dispose()
+    this.#repair[Symbol.dispose]()
     this.#outgoing.giveUp(error)
     this.#invites.giveUp(error)
     this.#changes.dispose(error)
@@ -396,15 +421,19 @@ export class OpenDocument implements Document {
 type Stored = Awaited<ReturnType<typeof readStored>>
 
 async function readStored({ store }: RoomStart) {
-  const [applied, servers, pending, intents, invites, stateDuty, unsealed, own] = await Promise.all([
-    store.applied(),
-    store.servers(),
-    store.pending(),
-    store.intents(),
-    store.invites(),
-    store.stateDuty(),
-    store.entries('unsealed'),
-    store.entries('own')
-  ])
-  return { applied, servers, pending, intents, invites, stateDuty, unsealed, own }
+  const [applied, standings, lacks, forks, servers, pending, intents, invites, stateDuty, unsealed, own] =
+    await Promise.all([
+      store.applied(),
+      store.standings(),
+      store.lacks(),
+      store.forks(),
+      store.servers(),
+      store.pending(),
+      store.intents(),
+      store.invites(),
+      store.stateDuty(),
+      store.entries('unsealed'),
+      store.entries('own')
+    ])
+  return { applied, standings, lacks, forks, servers, pending, intents, invites, stateDuty, unsealed, own }
 }

@@ -451,11 +451,9 @@ export class Following implements LinkUser {
   }
 
   /** Whether an announced head is of a message that can be had and is not here yet. */
-  #isAwaited(followed: Followed, { member, seq }: Head): boolean {
-    const { vector, group } = this.#room
-    if (seq <= vector.seqOf(member) || equalBytes(member, group.memberId) || this.#incoming.isForked(member))
-      return false
-    return group.public.member(member) !== undefined || !followed.asked.has(toHex(member))
+  #isAwaited(followed: Followed, head: Head): boolean {
+    if (!this.#incoming.isAwaited(head)) return false
+    return this.#room.group.public.member(head.member) !== undefined || !followed.asked.has(toHex(head.member))
   }
 
   #settleAnnounced(followed: Followed): void {

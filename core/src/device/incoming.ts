@@ -4,8 +4,22 @@
  */
 import { equalBytes, readU64, toHex } from '../bytes.js'
 import { HeddleError } from '../errors.js'
-import { type ParsedEnvelope, parseEnvelope, WaitingRoom } from '../sync/index.js'
-import { AppliedRecord, EnvelopeKind, type Head, Payload, Role, StatePayload, WireError } from '../wire/index.js'
+import { digestOf, type ParsedEnvelope, parseEnvelope, type Standings, WaitingRoom } from '../sync/index.js'
+import {
+  AppliedRecord,
+  ControlPayload,
+  type CutProposal,
+  EnvelopeKind,
+  type EnvelopeDigest,
+  type Head,
+  Payload,
+  RemovalMode,
+  Role,
+  StandingRecord,
+  StatePayload,
+  WireError
+} from '../wire/index.js'
+import type { Repair } from './repair.js'
 import { asHeddleError, type Room, report } from './room.js'
 import type { Turn } from './store.js'
 
@@ -13,7 +27,6 @@ import type { Turn } from './store.js'
 const arrivalBytesMax = 4 * 1024 * 1024
 /** What may wait of senders this device does not know yet, per server: nobody can tell whether it is theirs. */
 const strangersLimits = { envelopesMax: 256, bytesMax: 4 * 1024 * 1024 }
-const conflictsMax = 1024
 
 /** What came from a server and was not looked at yet. */
 export interface Arrival {
@@ -34,6 +47,15 @@ export interface Taken {
   readonly tainted: HeddleError | undefined
 }
 
+export type Control = NonNullable<ControlPayload['control']>
+
+export interface IncomingHooks {
+  /** A server sent what no honest one sends. */
+  blame(server: string, error: HeddleError): void
+  /** A member's device says something that is no content. Called within a turn; its envelope is `head`. */
+  control(control: Control, head: Head, role: Role): void
+}
+
 export class Incoming {
   /** Messages applied since the document was opened. */
   applied = 0
@@ -44,7 +66,15 @@ export class Incoming {
   readonly #room: Room
   readonly #waiting = new WaitingRoom()
   readonly #told = new Map<string, bigint>()
-  readonly #blame: (server: string, error: HeddleError) => void
+  readonly #hooks: IncomingHooks
+  readonly #standings: Standings
+  readonly #repair: Repair
+  /** What the latest envelope of each sender was signed over, for proving a fork. */
+  readonly #digests = new Map<string, EnvelopeDigest>()
+  /** Silenced members whose head the others have to be told. */
+  readonly #owed = new Set<string>()
+  /** Senders of whom something is missing, in this turn. */
+  #missing: Uint8Array[] = []
   #arrivals: Arrival[] = []
   #arrivalBytes = 0
   #release: (() => void)[] = []
@@ -52,9 +82,6 @@ export class Incoming {
   readonly #strangers = new Map<string, WaitingRoom>()
   /** By sender: the latest of its messages for which there was no room. */
   readonly #dropped = new Map<string, Head>()
-  /** Senders that signed two messages of one number, or two chains. */
-  readonly #forked = new Set<string>()
-  readonly #conflicts = new Set<string>()
   #retry = false
   /** Something had no room to wait: what the servers' logs hold has to be read again from where it is durable. */
   #overflowed = false
@@ -62,26 +89,21 @@ export class Incoming {
   #oldestEpoch: bigint | undefined
   /** Updates opened in this turn and not applied yet, with the head each moves. */
   #opened: OpenedMessage[] = []
-  #moved = new Map<string, Head>()
+  #moved = new Map<string, { readonly head: Head; readonly envelope: ParsedEnvelope | undefined }>()
   /** Senders of whom this device has opened a message itself: from there on no other member's word moves their chain. */
   readonly #openedOf = new Set<string>()
 
-  /**
-   * `mayBeLate`: messages of old epochs may have been applied before a restart without anybody asking. `blame`: a server
-   * sent what no honest one sends.
-   */
-  constructor(
-    room: Room,
-    applied: readonly AppliedRecord[],
-    mayBeLate: boolean,
-    blame: (server: string, error: HeddleError) => void
-  ) {
-    this.#blame = blame
+  /** `mayBeLate`: messages of old epochs may have been applied before a restart without anybody asking. */
+  constructor(room: Room, { applied, standings, mayBeLate }: IncomingStart, repair: Repair, hooks: IncomingHooks) {
+    this.#hooks = hooks
     this.#room = room
+    this.#standings = standings
+    this.#repair = repair
     for (const { head, toldSeq, opened } of applied) {
       const member = toHex(head.member)
       this.#told.set(member, toldSeq)
       if (opened) this.#openedOf.add(member)
+      if (head.seq > toldSeq && standings.isSilenced(head.member)) this.#owed.add(member)
     }
     this.#oldestEpoch = mayBeLate ? 0n : undefined
   }
@@ -96,9 +118,61 @@ export class Incoming {
     return this.#waiting.has(member) || (dropped !== undefined && dropped.seq > this.#room.vector.seqOf(member))
   }
 
-  /** Whether this sender was seen to sign two chains: what servers say they have of it may never be had here. */
-  isForked(member: Uint8Array): boolean {
-    return this.#forked.has(toHex(member))
+  /** Whether a message of this member and number is to be had and to be taken. */
+  isAwaited({ member, seq }: Head): boolean {
+    const { vector, group } = this.#room
+    if (equalBytes(member, group.memberId) || this.#repair.isForked(toHex(member))) return false
+    const limit = this.#standings.limitOf(member)
+    const isGone = group.public.member(member) === undefined
+    const last = isGone && limit !== undefined && limit < seq ? limit : seq
+    return last > vector.seqOf(member)
+  }
+
+  /** Whether more of a member who lost the right to write counts than is here. */
+  isBehind(member: Uint8Array): boolean {
+    const limit = this.#standings.limitOf(member)
+    return limit !== undefined && limit > this.#room.vector.seqOf(member) && !this.#repair.isForked(toHex(member))
+  }
+
+  /** A silenced member's messages are applied here that the others were not told of yet. */
+  get owesVouching(): boolean {
+    return this.#owed.size > 0
+  }
+
+  /** Whether others may be told that this device has all of this member up to its head. */
+  mayName(member: Uint8Array): boolean {
+    return this.#standings.mayName(member)
+  }
+
+  /** This device's own messages did not count after it lost the right to write: it has said their content again. */
+  saidAgain(): void {
+    this.#standings.clearPassedOver(this.#room.group.memberId)
+  }
+
+  /** A commit took the right to write of some members (SPEC SYNC-020). */
+  silence(slot: bigint, cuts: readonly CutProposal[]): void {
+    const { vector, group } = this.#room
+    for (const cut of cuts) {
+      const { member } = cut
+      const isSelf = equalBytes(member, group.memberId)
+      const applied = vector.get(member)
+      this.#standings.silence(slot, cut, isSelf || !this.#vouches ? undefined : applied)
+      this.#waiting.drop(member)
+      if (isSelf && applied !== undefined && applied.seq > cut.seq) this.#standings.passOver(cut)
+      if (isSelf) continue
+      const key = toHex(member)
+      if (applied !== undefined && applied.seq > (this.#told.get(key) ?? 0n) && this.#vouches) this.#owed.add(key)
+      if (this.isBehind(member)) this.#fetchBehind(member)
+    }
+  }
+
+  get #vouches(): boolean {
+    return this.#room.group.public.document.policy.removalMode === RemovalMode.REMOVAL_MODE_VOUCHED
+  }
+
+  #fetchBehind(member: Uint8Array): void {
+    this.#missing.push(member)
+    this.#repair.isBehind(member)
   }
 
   /** Takes what came; resolves, when it is much, once it is looked at. */
@@ -130,29 +204,29 @@ export class Incoming {
     const arrivals = this.#arrivals
     this.#arrivals = []
     this.release()
-    const missing: Uint8Array[] = []
     const positions = new Map<string, bigint>()
     if (this.#retry) {
       this.#retry = false
       this.nextEpoch = undefined
-      for (const envelope of this.#waiting.takeAll()) await this.#take(envelope, undefined, missing)
+      for (const envelope of this.#waiting.takeAll()) await this.#take(envelope, undefined)
       const strangers = [...this.#strangers]
       this.#strangers.clear()
-      for (const [server, room] of strangers)
-        for (const envelope of room.takeAll()) await this.#take(envelope, server, missing)
+      for (const [server, room] of strangers) for (const envelope of room.takeAll()) await this.#take(envelope, server)
     }
     for (const { server, envelopes, throughPosition } of arrivals) {
       for (const bytes of envelopes) {
         const envelope = this.#parse(bytes, server)
-        if (envelope !== undefined) await this.#take(envelope, server, missing)
+        if (envelope !== undefined) await this.#take(envelope, server)
       }
       if (throughPosition !== undefined && !this.#overflowed) positions.set(server, throughPosition)
     }
     for (const [key, { member, seq }] of this.#dropped)
-      if (this.#room.vector.seqOf(member) >= seq || this.#forked.has(key)) this.#dropped.delete(key)
+      if (this.#room.vector.seqOf(member) >= seq || this.#repair.isForked(key)) this.#dropped.delete(key)
     if (this.#waiting.count === 0 && this.#dropped.size === 0) this.#overflowed = false
     const tainted = await this.#apply(turn)
     if (this.#retry) this.#room.wake()
+    const missing = this.#missing
+    this.#missing = []
     return { positions, missing, tainted }
   }
 
@@ -166,6 +240,7 @@ export class Incoming {
   /** Notes that others were told of this head as a dependency. */
   noteTold(turn: Turn, head: Head): void {
     this.#told.set(toHex(head.member), head.seq)
+    this.#owed.delete(toHex(head.member))
     this.#putApplied(turn, head)
   }
 
@@ -183,23 +258,23 @@ export class Incoming {
       throw new HeddleError('MALFORMED', `an envelope of another document came for ${this.#room.id}`)
     } catch (error) {
       const { code, message } = asHeddleError(error, 'decoding an envelope')
-      this.#blame(server, new HeddleError(code, `server ${server.slice(0, 8)} sent a bad envelope: ${message}`))
+      this.#hooks.blame(server, new HeddleError(code, `server ${server.slice(0, 8)} sent a bad envelope: ${message}`))
       return undefined
     }
   }
 
   /** `server`: who sent it; undefined for one that has waited. */
-  async #take(envelope: ParsedEnvelope, server: string | undefined, missing: Uint8Array[]): Promise<void> {
+  async #take(envelope: ParsedEnvelope, server: string | undefined): Promise<void> {
     const { vector, group, joinedEpoch } = this.#room
     const { member, seq, epoch, kind } = envelope.header
     if (equalBytes(member, group.memberId)) return
     const succession = vector.succession(envelope)
     if (succession === 'duplicate' || succession === 'old') return
     // Sealed before this device joined: the state an admin sends covers it.
-    if (epoch < joinedEpoch) return
+    if (epoch < joinedEpoch || this.#repair.isForked(toHex(member))) return
     if (succession === 'conflict') {
       if (!this.#isGenuine(envelope)) return this.#forged(envelope, server, undefined)
-      this.#noteFork(member, seq)
+      this.#convict(envelope)
       return
     }
     // Of an epoch whose keys are gone, by one who is no member any more: nobody can say what it is, or open it.
@@ -214,32 +289,44 @@ export class Incoming {
       if (room.add(envelope)) this.#strangers.set(server ?? '', room)
       return
     }
+    if (epoch <= group.epoch && this.#standings.judge(member, epoch, seq) === 'beyond') {
+      // Of one that is gone it is fetched again should somebody name it.
+      if (group.public.member(member) === undefined) return
+      if (succession === 'next') {
+        if (!this.#isGenuine(envelope)) return this.#forged(envelope, server, undefined)
+        this.#passOver(envelope)
+        return await this.#takeSuccessor(member, seq)
+      }
+    }
     const mayBegin = joinedEpoch > 0n && kind === EnvelopeKind.ENVELOPE_KIND_STATE && vector.get(member) === undefined
     if ((succession === 'gap' && !mayBegin) || epoch > group.epoch) {
       if (server !== undefined && !this.#mayWait(envelope, server)) return
-      if (succession === 'gap' && this.isForked(member)) {
-        missing.push(member)
-        return
-      }
       if (!this.#waiting.add(envelope)) {
         this.#overflowed = true
         const dropped = this.#dropped.get(toHex(member))
         if (dropped === undefined || dropped.seq < seq)
           this.#dropped.set(toHex(member), { member, seq, hash: envelope.hash })
-        if (succession !== 'gap') missing.push(member)
+        if (succession !== 'gap') this.#missing.push(member)
         this.#room.context.log('warn', 'waiting.full', { document: this.#room.id })
       } else if (epoch > group.epoch && (this.nextEpoch === undefined || epoch < this.nextEpoch)) {
         this.nextEpoch = epoch
       }
-      if (succession === 'gap') missing.push(member)
+      if (succession === 'gap') this.#missing.push(member)
       return
     }
-    if (await this.#open(envelope, succession === 'gap', server)) await this.#takeSuccessor(member, seq, missing)
+    if (await this.#open(envelope, succession === 'gap', server)) await this.#takeSuccessor(member, seq)
   }
 
-  async #takeSuccessor(member: Uint8Array, seq: bigint, missing: Uint8Array[]): Promise<void> {
+  async #takeSuccessor(member: Uint8Array, seq: bigint): Promise<void> {
     const successor = this.#waiting.take(member, seq + 1n)
-    if (successor !== undefined) await this.#take(successor, undefined, missing)
+    if (successor !== undefined) await this.#take(successor, undefined)
+  }
+
+  /** The chain of a present member moves on without what does not count. */
+  #passOver(envelope: ParsedEnvelope): void {
+    const { member, seq } = envelope.header
+    this.#standings.passOver(this.#room.vector.get(member) ?? { member, seq: 0n, hash: new Uint8Array(32) })
+    this.#advance({ member, seq, hash: envelope.hash.slice() }, [], envelope)
   }
 
   /** Opens the next envelope of a sender, or (`begins`) a state to begin its chain with. False when it is not the sender's and the true one must come from elsewhere. */
@@ -255,7 +342,7 @@ export class Incoming {
         ciphertext: envelope.ciphertext
       })
       if (!equalBytes(opened.memberId, member)) throw new HeddleError('BAD_SIGNATURE', 'the sender is another member')
-      this.#accept(kind, opened.plaintext, opened.role, head, begins)
+      this.#accept(envelope, opened.plaintext, opened.role, head, begins)
       if (this.#oldestEpoch === undefined || epoch < this.#oldestEpoch) this.#oldestEpoch = epoch
     } catch (cause) {
       const error = asHeddleError(cause, 'opening a message')
@@ -267,7 +354,9 @@ export class Incoming {
       // The sender did sign it: its chain goes on without what it holds, but does not begin there.
       if (begins) return false
       this.#openedOf.add(toHex(member))
-      this.#advance(head, [])
+      if (error.code === 'UNDECRYPTABLE' && kind !== EnvelopeKind.ENVELOPE_KIND_CONTROL)
+        this.#repair.lacks(this.#room.vector.get(member) ?? { member, seq: 0n, hash: new Uint8Array(32) })
+      this.#advance(head, [], envelope)
     }
     return true
   }
@@ -290,39 +379,78 @@ export class Incoming {
     return key !== undefined && this.#room.crypto.verify(key, envelope.signed, envelope.signature)
   }
 
-  /** What waits of the sender may belong to the other chain, and would wait for ever. */
-  #noteFork(member: Uint8Array, seq: bigint): void {
-    const key = toHex(member)
-    const conflict = `${key} ${seq}`
-    this.#forked.add(key)
+  /** The sender signed two chains. What waits of it may belong to the other one. */
+  #convict(envelope: ParsedEnvelope): void {
+    const { member } = envelope.header
+    const a = this.#moved.get(toHex(member))?.envelope
+    const digest = a === undefined ? this.#digests.get(toHex(member)) : digestOf(a)
+    this.#repair.convict(member, digest && { a: digest, b: digestOf(envelope) })
+  }
+
+  /** Nothing more of this sender is taken. */
+  freeze(member: Uint8Array): void {
     this.#waiting.drop(member)
-    if (this.#conflicts.has(conflict) || this.#conflicts.size >= conflictsMax) return
-    this.#conflicts.add(conflict)
-    report(this.#room, new HeddleError('SEQUENCE_CONFLICT', `two messages ${seq} of member ${key}`))
   }
 
   #forged({ header }: ParsedEnvelope, server: string | undefined, cause: unknown): void {
     const error = new HeddleError('BAD_SIGNATURE', `a forged message of member ${toHex(header.member)}`, { cause })
     if (server === undefined) report(this.#room, error)
-    else this.#blame(server, error)
+    else this.#hooks.blame(server, error)
   }
 
-  #accept(kind: EnvelopeKind, plaintext: Uint8Array, role: Role, head: Head, begins: boolean): void {
-    if (role !== Role.ROLE_ADMIN && role !== Role.ROLE_EDITOR) {
+  #accept(envelope: ParsedEnvelope, plaintext: Uint8Array, role: Role, head: Head, begins: boolean): void {
+    const { kind, epoch } = envelope.header
+    if (role !== Role.ROLE_ADMIN && role !== Role.ROLE_EDITOR && kind !== EnvelopeKind.ENVELOPE_KIND_CONTROL) {
       throw new HeddleError('FORBIDDEN', 'the sender may not write')
     }
     try {
       this.#openedOf.add(toHex(head.member))
-      if (kind === EnvelopeKind.ENVELOPE_KIND_UPDATE) this.#advance(head, Payload.decode(plaintext).updates)
-      else this.#acceptState(kind, StatePayload.decode(plaintext), role, head, begins)
+      switch (kind) {
+        case EnvelopeKind.ENVELOPE_KIND_UPDATE: {
+          const { deps, updates, repair } = Payload.decode(plaintext)
+          this.#advance(head, updates, envelope)
+          this.#noteDeps(deps, epoch)
+          if (repair !== undefined) this.#repair.onAnswer(repair)
+          break
+        }
+        case EnvelopeKind.ENVELOPE_KIND_CONTROL: {
+          const { deps, control } = ControlPayload.decode(plaintext)
+          this.#advance(head, [], envelope)
+          this.#noteDeps(deps, epoch)
+          if (control !== undefined) this.#hooks.control(control, head, role)
+          break
+        }
+        default:
+          this.#acceptState(kind, StatePayload.decode(plaintext), role, head, begins, envelope)
+      }
     } catch (cause) {
       if (!(cause instanceof WireError)) throw cause
       throw new HeddleError('MALFORMED', `the payload does not decode: ${cause.message}`, { cause })
     }
   }
 
+  /** A member names how far it has applied others: of those who lost the right to write, that much counts. */
+  #noteDeps(deps: readonly Head[], epoch: bigint): void {
+    for (const head of deps) {
+      const { member } = head
+      if (!this.#vouches && this.#standings.isAfterSilence(member, epoch)) continue
+      if (!this.#standings.name(head, this.#room.vector.seqOf(member))) continue
+      if (equalBytes(member, this.#room.group.memberId)) continue
+      if (this.isBehind(member)) this.#fetchBehind(member)
+      const missed = this.#standings.takeMissed(member)
+      if (missed !== undefined) this.#repair.lacks(missed)
+    }
+  }
+
   /** The state is for members who cannot open what came before they joined; to all others it says nothing new. */
-  #acceptState(kind: EnvelopeKind, { heads, state }: StatePayload, role: Role, head: Head, begins: boolean): void {
+  #acceptState(
+    kind: EnvelopeKind,
+    { heads, state }: StatePayload,
+    role: Role,
+    head: Head,
+    begins: boolean,
+    envelope: ParsedEnvelope
+  ): void {
     const { vector, group, joinedEpoch } = this.#room
     if (role !== Role.ROLE_ADMIN) throw new HeddleError('FORBIDDEN', 'only an admin sends the state')
     const mayLead = ({ member }: Head) =>
@@ -333,14 +461,16 @@ export class Incoming {
     const ahead = heads.filter((one) => one.seq > vector.seqOf(one.member) && mayLead(one))
     // An update of the state holds what a joiner cannot open, whoever's chain it belongs to.
     const isNews = begins || ahead.length > 0 || (joinedEpoch > 0n && kind !== EnvelopeKind.ENVELOPE_KIND_STATE)
-    this.#advance(head, isNews ? [state] : [])
-    for (const known of ahead) this.#advance(known, [])
+    this.#advance(head, isNews ? [state] : [], envelope)
+    for (const known of ahead) this.#advance(known, [], undefined)
     if (ahead.length > 0 || begins) this.retry()
   }
 
-  #advance(head: Head, updates: readonly Uint8Array[]): void {
+  #advance(head: Head, updates: readonly Uint8Array[], envelope: ParsedEnvelope | undefined): void {
+    const key = toHex(head.member)
     this.#room.vector.advance(head)
-    this.#moved.set(toHex(head.member), head)
+    this.#moved.set(key, { head, envelope })
+    this.#standings.reached(key, head.seq)
     if (updates.length > 0) this.#opened.push({ updates, head })
     this.applied++
   }
@@ -351,8 +481,16 @@ export class Incoming {
     const moved = this.#moved
     this.#opened = []
     this.#moved = new Map()
-    for (const head of moved.values()) this.#putApplied(turn, head)
-    const { replica } = this.#room
+    for (const [key, { head, envelope }] of moved) {
+      this.#putApplied(turn, head)
+      if (envelope === undefined) this.#digests.delete(key)
+      else this.#digests.set(key, digestOf(envelope))
+    }
+    const { replica, store } = this.#room
+    for (const { member, record } of this.#standings.takeChanges()) {
+      if (record === undefined) turn.del(store.key('standing', member))
+      else turn.put(store.key('standing', member), StandingRecord.encode(record))
+    }
     // Should a message break the CRDT, nothing can be taken out of it any more.
     const local = opened.length > 0 ? replica.peek() : undefined
     const logged = new Set<OpenedMessage>()
@@ -409,6 +547,12 @@ export class Incoming {
     const message = `message ${seq} of ${toHex(member)} holds an update the CRDT refuses: ${cause.message}`
     report(this.#room, new HeddleError('CRDT_MALFORMED', message, { cause }))
   }
+}
+
+export interface IncomingStart {
+  readonly applied: readonly AppliedRecord[]
+  readonly standings: Standings
+  readonly mayBeLate: boolean
 }
 
 /** Updates of one message, and the head it moves. */

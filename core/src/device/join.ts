@@ -211,7 +211,13 @@ async function store(
   records.leave(turn)
   turn.put(
     records.key('document'),
-    DocumentRecord.encode({ crdtType: document.crdtType, joinedEpoch: group.epoch, removed: false })
+    DocumentRecord.encode({
+      crdtType: document.crdtType,
+      joinedEpoch: group.epoch,
+      removed: false,
+      leaving: false,
+      epochSinceMs: 0n
+    })
   )
   turn.put(records.key('server', server), ServerProgressRecord.encode({ position, receiptedSeq: 0n }))
   records.putGroup(turn, group.takeDirtyRecords())

@@ -7,19 +7,22 @@ import { HeddleError } from '../errors.js'
 import { quorum, signedInput } from '../paxos/index.js'
 import { chainStart, digest, parseEnvelope, quorumSeq } from '../sync/index.js'
 import {
+  ControlPayload,
   Envelope,
   EnvelopeHeader,
   EnvelopeKind,
   type Head,
   Payload,
   Receipt,
+  type RepairAnswer,
   Role,
   SIGNATURE_LABELS,
   type Signed,
   StateDutyRecord,
   StatePayload
 } from '../wire/index.js'
-import type { Incoming } from './incoming.js'
+import type { Control, Incoming } from './incoming.js'
+import type { DueAnswer } from './repair.js'
 import { type Room, report, slotConfig } from './room.js'
 import type { Turn } from './store.js'
 
@@ -69,6 +72,8 @@ export class Outgoing {
   /** The first edit that waits is larger than a message can be; nothing may overtake it. */
   #isStuck = false
   #stateDuty: StateDutyRecord | undefined
+  readonly #controls: Control[] = []
+  readonly #answers: DueAnswer[] = []
   #settling: Settling[] = []
   #safeSeq = 0n
 
@@ -152,10 +157,26 @@ export class Outgoing {
     turn.put(this.#room.store.key('stateDuty'), StateDutyRecord.encode(this.#stateDuty))
   }
 
+  /**
+   * Says something to the members' devices that is no content; readers may, too. It leaves in the next turn in which
+   * something can, and is forgotten when the document is closed before.
+   */
+  queueControl(control: Control): void {
+    this.#controls.push(control)
+    this.#room.wake()
+  }
+
+  /** Answers a member that lacks something. */
+  queueAnswer(due: DueAnswer): void {
+    this.#answers.push(due)
+    this.#room.wake()
+  }
+
   /** Takes and seals what may leave now. `online`: some server is there to take it. */
   async step(turn: Turn, online: boolean): Promise<void> {
     const inFlight = this.ownSeq > this.sentSeq
-    const canSeal = online && !inFlight && this.#mayWrite && !this.#isStuck
+    const canSpeak = online && !inFlight && !this.#room.removed
+    const canSeal = canSpeak && this.#mayWrite && !this.#isStuck
     const before = this.ownSeq
     const flushed = canSeal || this.#mustFlush || !online || !this.#mayWrite || this.#isStuck
     // Who asks or edits while this turn seals is served by the next one.
@@ -167,6 +188,7 @@ export class Outgoing {
     if (canSeal) {
       await this.#payState(turn)
       await this.#sealUpdates(turn)
+      for (const due of this.#answers.splice(0)) await this.#sealAnswer(turn, due)
     } else if (flushed) {
       this.#flushUnsealed(turn)
     } else {
@@ -176,6 +198,7 @@ export class Outgoing {
         this.#room.wake()
       })
     }
+    if (canSpeak) await this.#sealControls(turn)
     this.#settleFlushed(turn, asked)
     if (this.ownSeq > before) {
       this.#dropReceipted(turn)
@@ -301,7 +324,10 @@ export class Outgoing {
     if (fresh !== undefined && fresh.length <= updateBytesMax && tooLarge < 0) updates.push(fresh)
     else if (fresh !== undefined) this.#keepUnsealed(turn, fresh)
     if (this.#unsealed.length > 0) this.#getStuck(this.#unsealed[0]?.bytes.length ?? 0)
-    if (this.#resend) {
+    // What this device wrote before it lost the right to write, and did not count, counts now.
+    const isSaidAgain = !this.#incoming.mayName(this.#room.group.memberId)
+    if (isSaidAgain) this.#incoming.saidAgain()
+    if (this.#resend || isSaidAgain) {
       this.#resend = false
       const state = this.#room.replica.doc.snapshot()
       if (state.length <= updateBytesMax) updates.push(state)
@@ -319,11 +345,41 @@ export class Outgoing {
     this.giveUpSending(error)
   }
 
-  async #sealPayload(turn: Turn, updates: readonly Uint8Array[]): Promise<void> {
-    const deps = this.#room.vector.takeChanged(this.#room.group.memberId, depsMax)
+  async #sealPayload(turn: Turn, updates: readonly Uint8Array[], repair?: RepairAnswer): Promise<void> {
+    const deps = this.#takeDeps(turn)
+    await this.#seal(turn, EnvelopeKind.ENVELOPE_KIND_UPDATE, Payload.encode({ deps, updates, repair }))
+  }
+
+  /** Control messages, and what the others have to know of members who lost the right to write. */
+  async #sealControls(turn: Turn): Promise<void> {
+    for (const control of this.#controls.splice(0)) await this.#sealControl(turn, control)
+    if (this.#incoming.owesVouching) await this.#sealControl(turn, undefined)
+  }
+
+  async #sealControl(turn: Turn, control: Control | undefined): Promise<void> {
+    const deps = this.#takeDeps(turn)
+    await this.#seal(turn, EnvelopeKind.ENVELOPE_KIND_CONTROL, ControlPayload.encode({ deps, control }))
+  }
+
+  async #sealAnswer(turn: Turn, { version, answer }: DueAnswer): Promise<void> {
+    const { replica } = this.#room
+    let difference: Uint8Array
+    try {
+      difference = replica.doc.diff(version)
+    } catch (error) {
+      if (!HeddleError.is(error, 'CRDT_MALFORMED')) throw error
+      return report(this.#room, new HeddleError('CRDT_MALFORMED', 'a member asks for repair with a bad state vector'))
+    }
+    if (difference.length <= updateBytesMax) return await this.#sealPayload(turn, [difference], answer)
+    report(this.#room, new HeddleError('LIMIT_EXCEEDED', 'what a member lacks is too large for a message'))
+  }
+
+  /** Heads of others that this device has applied and not told of. */
+  #takeDeps(turn: Turn): Head[] {
+    const changed = this.#room.vector.takeChanged(this.#room.group.memberId, depsMax)
+    const deps = changed.filter(({ member }) => this.#incoming.mayName(member))
     for (const head of deps) this.#incoming.noteTold(turn, head)
-    deps.sort((a, b) => compareBytes(a.member, b.member))
-    await this.#seal(turn, EnvelopeKind.ENVELOPE_KIND_UPDATE, Payload.encode({ deps, updates, repair: undefined }))
+    return deps.sort((a, b) => compareBytes(a.member, b.member))
   }
 
   /** Sends the state to members this device added, and again what arrives late from the epochs they cannot open. */

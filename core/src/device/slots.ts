@@ -74,6 +74,6 @@ export class SlotExchange {
     const { store } = this.#room
     const groupInfo = await store.storage.get(store.key('genesis'))
     if (groupInfo === undefined) throw new HeddleError('UNKNOWN_DOCUMENT', 'the server does not hold the document')
-    await channel.request({ $case: 'create', value: { groupInfo } })
+    await channel.request({ $case: 'create', value: { groupInfo, decided: undefined } })
   }
 }

@@ -9,12 +9,15 @@ import {
   AppliedRecord,
   type Codec,
   DocumentRecord,
+  ForkRecord,
   IdentityRecord,
   IntentRecord,
   InviteRecord,
   JoinRecord,
+  LackRecord,
   PendingCommitRecord,
   ServerProgressRecord,
+  StandingRecord,
   StateDutyRecord,
   WireError
 } from '../wire/index.js'
@@ -34,6 +37,9 @@ const kinds = {
   intent: 'n',
   invite: 'v',
   stateDuty: 'S',
+  standing: 'r',
+  lack: 'k',
+  fork: 'f',
   genesis: 'G'
 } as const
 export type RecordKind = keyof typeof kinds
@@ -228,6 +234,9 @@ export class DocumentStore {
       'intent',
       'invite',
       'stateDuty',
+      'standing',
+      'lack',
+      'fork',
       'genesis'
     ] as const
     for (const kind of past) turn.delRange(this.range(kind))
@@ -250,6 +259,18 @@ export class DocumentStore {
   async pending(): Promise<PendingCommitRecord | undefined> {
     const bytes = await this.storage.get(this.key('pending'))
     return bytes && decodeRecord(PendingCommitRecord, bytes, 'pending commit')
+  }
+
+  async standings(): Promise<StandingRecord[]> {
+    return (await this.entries('standing')).map(({ value }) => decodeRecord(StandingRecord, value, 'standing'))
+  }
+
+  async lacks(): Promise<LackRecord[]> {
+    return (await this.entries('lack')).map(({ value }) => decodeRecord(LackRecord, value, 'lack'))
+  }
+
+  async forks(): Promise<ForkRecord[]> {
+    return (await this.entries('fork')).map(({ value }) => decodeRecord(ForkRecord, value, 'fork'))
   }
 
   async intents(): Promise<Map<bigint, IntentRecord>> {

@@ -90,7 +90,9 @@ export class PublicGroup {
     const suiteId = suiteOfName(context.cipherSuite)
     ensureValid(suiteId !== undefined, `Cipher suite ${context.cipherSuite} is not supported`)
     ensureValid(context.groupId.length === GROUP_ID_BYTES, `A group id of ${context.groupId.length} bytes`)
-    const extensions: GroupExtensions = readGroupExtensions(context.extensions)
+    // A commit that changes none hands on the same array, which was read already.
+    const isKnown = from !== undefined && from.group.state.context.extensions === context.extensions
+    const extensions: GroupExtensions = isKnown ? from.group : readGroupExtensions(context.extensions)
     this.state = state
     this.groupId = context.groupId
     this.epoch = context.epoch
@@ -220,10 +222,13 @@ export class PublicGroup {
       committer: by,
       added: added.flatMap((leafIndex) => present(this.memberAtLeaf(leafIndex))),
       removed: removed.flatMap((leafIndex) => present(before.memberAtLeaf(leafIndex))),
-      roleChanged: this.roster.filter(({ memberId, role }) => {
-        const old = before.member(memberId)
-        return old !== undefined && old.role !== role
-      }),
+      roleChanged:
+        this.roles === before.roles
+          ? []
+          : this.roster.filter(({ memberId, role }) => {
+              const old = before.member(memberId)
+              return old !== undefined && old.role !== role
+            }),
       serversChanged: before.servers.version !== this.servers.version,
       cuts: cutsIn(proposals.map(({ proposal }) => proposal))
     }

@@ -1,7 +1,7 @@
 import { createVirtualClock } from '@heddle/transport-memory'
 import { afterEach, describe, expect, it } from 'vitest'
 import { systemContext } from '../plugin/index.js'
-import { CreateQuota } from './create-quota.js'
+import { HourlyQuota } from './hourly-quota.js'
 import { codeOf, problemOf } from './testing/expect.js'
 import { type ServerHost, World } from './testing/world.js'
 
@@ -55,7 +55,9 @@ describe('creating a document', () => {
     await device.found([host])
     const { channel } = await stranger.to(host)
     const groupInfo = await device.group.groupInfo()
-    expect(await codeOf(channel.request({ $case: 'create', value: { groupInfo } }))).toBe('NOT_A_MEMBER')
+    expect(await codeOf(channel.request({ $case: 'create', value: { groupInfo, decided: undefined } }))).toBe(
+      'NOT_A_MEMBER'
+    )
   })
 
   it('is refused after epoch 0, with a wrong signature, and for bytes that are no GroupInfo', async () => {
@@ -65,15 +67,17 @@ describe('creating a document', () => {
     await device.commit([host])
     const { channel } = await device.to(host)
     const groupInfo = await device.group.groupInfo()
-    expect(await codeOf(channel.request({ $case: 'create', value: { groupInfo } }))).toBe('INVALID')
+    expect(await codeOf(channel.request({ $case: 'create', value: { groupInfo, decided: undefined } }))).toBe('INVALID')
 
     const other = await world.device()
     await other.found([host])
     const forged = (await other.group.groupInfo()).slice()
     forged[forged.length - 1] = (forged.at(-1) ?? 0) ^ 1
     const link = await other.to(host)
-    expect(await codeOf(link.channel.request({ $case: 'create', value: { groupInfo: forged } }))).toBe('BAD_SIGNATURE')
-    const garbage = { groupInfo: Uint8Array.of(1, 2, 3) }
+    expect(
+      await codeOf(link.channel.request({ $case: 'create', value: { groupInfo: forged, decided: undefined } }))
+    ).toBe('BAD_SIGNATURE')
+    const garbage = { groupInfo: Uint8Array.of(1, 2, 3), decided: undefined }
     expect(await codeOf(link.channel.request({ $case: 'create', value: garbage }))).toBe('MALFORMED')
     expect(host.server.stats().counts.created).toBe(1)
   })
@@ -121,7 +125,7 @@ describe('how many documents one device may create', () => {
 
   it('is not remembered for longer than an hour', () => {
     let nowMs = 0
-    const quota = new CreateQuota({ ...systemContext().clock, now: () => nowMs }, 1)
+    const quota = new HourlyQuota({ ...systemContext().clock, now: () => nowMs }, 1)
     for (let i = 0; i < 10; i++, nowMs += 1_000) expect(quota.take(new Uint8Array(32).fill(i))).toBe(0)
     expect(quota.take(new Uint8Array(32).fill(1))).toBeGreaterThan(0)
     expect(quota.size).toBe(10)

@@ -18,6 +18,7 @@ import {
 import type { Epoch, EpochMember } from './epoch.js'
 import type { Mailbox } from './mailbox.js'
 import { HeldPrepares } from './held.js'
+import { HourlyQuota } from './hourly-quota.js'
 import { Mutex } from './mutex.js'
 import { type ServerParts, signStatement } from './parts.js'
 import { RecentLog } from './recent.js'
@@ -58,6 +59,8 @@ export class Document {
   readonly mutex = new Mutex()
   readonly subscriptions = new Set<Subscription>()
   readonly mailboxes = new Map<string, Mailbox>()
+  /** Control messages of members that may not write. */
+  readonly readersQuota: HourlyQuota
   readonly recent: RecentLog
   readonly values: ValueCache
   readonly waiters: WelcomeWaiters
@@ -79,6 +82,7 @@ export class Document {
     this.store = init.store
     this.#epochs = epochs
     this.values = init.values
+    this.readersQuota = new HourlyQuota(parts.context.clock, parts.limits.controlsPerReaderPerHour)
     this.waiters = init.waiters
     this.held = new HeldPrepares(parts.context.clock)
     this.recent = new RecentLog(parts.limits.tailBytesMax)

@@ -7,7 +7,7 @@ import { HeddleError } from '../errors.js'
 import { PublicGroup } from '../group/index.js'
 import { Acceptor } from '../paxos/index.js'
 import type { Create } from '../wire/index.js'
-import { CreateQuota } from './create-quota.js'
+import { HourlyQuota } from './hourly-quota.js'
 import { Document } from './document.js'
 import { Epoch } from './epoch.js'
 import { Mutex } from './mutex.js'
@@ -41,11 +41,11 @@ export class Documents {
   /** By group in hexadecimal, the one used longest ago first. */
   readonly #slots = new Map<string, Slot>()
   readonly #creating = new Mutex()
-  readonly #quota: CreateQuota
+  readonly #quota: HourlyQuota
 
   constructor(parts: ServerParts) {
     this.#parts = parts
-    this.#quota = new CreateQuota(parts.context.clock, parts.limits.createsPerPeerPerHour)
+    this.#quota = new HourlyQuota(parts.context.clock, parts.limits.createsPerPeerPerHour)
   }
 
   get inMemory(): number {

@@ -141,7 +141,7 @@ async function harmlessRequests(): Promise<readonly Body[]> {
       $case: 'upload',
       value: { group, envelopes: [Uint8Array.of(...unsigned.slice(0, -1), (unsigned.at(-1) ?? 0) ^ 1)] }
     },
-    { $case: 'create', value: { groupInfo: await admin.group.groupInfo() } },
+    { $case: 'create', value: { groupInfo: await admin.group.groupInfo(), decided: undefined } },
     { $case: 'subscribe', value: { group, mode: SubscribeMode.SUBSCRIBE_MODE_FULL, afterPosition: 0n } },
     { $case: 'unsubscribe', value: { group } },
     { $case: 'fetch', value: { group, member: admin.memberId, fromSeq: 1n, max: 9 } },

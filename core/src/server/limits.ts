@@ -29,6 +29,8 @@ export interface ServerLimits {
   readonly welcomeWaitersPerConnectionMax: number
   /** Documents one endpoint key may create at once, and then in an hour; a repeated Create is not counted. */
   readonly createsPerPeerPerHour: number
+  /** Control messages a member without the right to write may send at once, and then in an hour. */
+  readonly controlsPerReaderPerHour: number
   /** Heads go to one subscriber at most this often. */
   readonly headsIntervalMs: number
   /** Requests of one connection that need no membership (MailboxPut, WelcomeRequest, Decided, Create). */
@@ -56,6 +58,7 @@ export const defaultLimits: ServerLimits = {
   welcomeWaitersPerDocumentMax: 256,
   welcomeWaitersPerConnectionMax: 8,
   createsPerPeerPerHour: 100,
+  controlsPerReaderPerHour: 120,
   headsIntervalMs: 25,
   openRequestsPerSecond: 10,
   openRequestsBurst: 100,

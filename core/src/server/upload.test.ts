@@ -132,8 +132,20 @@ describe('a role', () => {
     await reader.upload(host, await reader.seal())
 
     const late = await reader.seal()
-    await admin.commit([host], { roles: [{ memberId: reader.memberId, role: Role.ROLE_READER }] })
-    expect(await codeOf(reader.upload(host, late))).toBe('FORBIDDEN')
+    const lowered = await admin.commit([host], { roles: [{ memberId: reader.memberId, role: Role.ROLE_READER }] })
+    await reader.upload(host, late)
+    await reader.follow(lowered)
+    expect(await codeOf(reader.upload(host, await reader.sealAside()))).toBe('FORBIDDEN')
+  })
+
+  it('that may not write allows control messages, not too many an hour', async () => {
+    const reader = await admin.add([host], Role.ROLE_READER)
+    const control = { kind: EnvelopeKind.ENVELOPE_KIND_CONTROL }
+    for (let i = 0; i < 120; i++) await reader.upload(host, await reader.seal(control))
+    const refused = await problemOf(reader.upload(host, await reader.sealAside(control)))
+    expect(refused.code).toBe('LIMIT_EXCEEDED')
+    expect(Number(refused.info.retryAfterMs)).toBeGreaterThan(10_000)
+    for (let i = 0; i < 121; i++) await admin.upload(host, await admin.seal(control))
   })
 
   it("below admin may not upload the document's state", async () => {

@@ -133,6 +133,7 @@ class UploadStore {
       )
     await this.#verify(envelope, key)
     if (succession === 'old' || succession === 'conflict') throw this.#conflict(envelope)
+    this.#chargeReader(envelope)
     this.#append(envelope)
     return true
   }
@@ -150,13 +151,27 @@ class UploadStore {
     const now = current.memberById(header.member)
     if (then === undefined || now === undefined)
       throw document.problem('NOT_A_MEMBER', "the envelope's sender is no member, then or now")
-    if (!then.mayWrite || !now.mayWrite)
-      throw document.problem('FORBIDDEN', "the role of the envelope's sender does not allow writing, then or now")
-    const isState = header.kind !== EnvelopeKind.ENVELOPE_KIND_UPDATE
-    // One who is no admin any more may still hand in the state it sealed as one, or its chain would end there.
+    const isControl = header.kind === EnvelopeKind.ENVELOPE_KIND_CONTROL
+    // A member that lost the right to write hands in what it sealed before, or its chain would end there; whether it
+    // counts is for the devices to say. Where its role of then is not known, its role of now decides.
+    if (!isControl && !then.mayWrite)
+      throw document.problem('FORBIDDEN', "the role of the envelope's sender at its epoch does not allow writing")
+    const isState = !isControl && header.kind !== EnvelopeKind.ENVELOPE_KIND_UPDATE
     if (isState && epoch.number === header.epoch && !then.isAdmin)
       throw document.problem('FORBIDDEN', 'the state of a document comes from its admins only')
     return now.signatureKey
+  }
+
+  /** Who may not write sends control messages only so often: they are stored like all others. */
+  #chargeReader({ header: { member } }: ParsedEnvelope): void {
+    const document = this.#document
+    if (document.current.memberById(member)?.mayWrite !== false) return
+    const retryAfterMs = document.readersQuota.take(member)
+    if (retryAfterMs === 0) return
+    const { group } = document
+    throw new HeddleError('LIMIT_EXCEEDED', 'a member that may not write sends too many control messages', {
+      info: { group, retryAfterMs }
+    })
   }
 
   async #verify(envelope: ParsedEnvelope, key: Uint8Array): Promise<void> {
@@ -217,6 +232,6 @@ class UploadStore {
     document.heads.advance(head)
     this.#stored.push(stored)
     this.#entries.push(...document.store.envelope(stored, seq))
-    this.#records.set(toHex(member), { head, position })
+    this.#records.set(toHex(member), { head, position, begunEpoch: 0n })
   }
 }

@@ -54,7 +54,14 @@ export function digest(
   senderData: Uint8Array,
   ciphertext: Uint8Array
 ): { readonly signed: Uint8Array; readonly hash: Uint8Array } {
-  const payloadHash = sha256(concatBytes(payloadLabel, lengthPrefix(senderData), senderData, ciphertext))
+  return hashAndSigned(headerBytes, sha256(concatBytes(payloadLabel, lengthPrefix(senderData), senderData, ciphertext)))
+}
+
+/** The same from the hash of the payload. */
+export function hashAndSigned(
+  headerBytes: Uint8Array,
+  payloadHash: Uint8Array
+): { readonly signed: Uint8Array; readonly hash: Uint8Array } {
   const content = concatBytes(lengthPrefix(headerBytes), headerBytes, payloadHash)
   return { signed: concatBytes(signatureLabel, content), hash: sha256(concatBytes(hashLabel, content)) }
 }

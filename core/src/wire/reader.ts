@@ -31,6 +31,8 @@ export class Reader {
   /** Whether a canonical message is being read: everything inside it has one encoding only. */
   canonical = false
   readonly #input: Uint8Array
+  /** That of the input, asked for when the first view is taken: small arrays have none until then. */
+  #buffer: ArrayBufferLike | undefined
 
   /** Borrows the input for as long as the large byte arrays it returns live. */
   constructor(input: Uint8Array) {
@@ -134,6 +136,11 @@ export class Reader {
   }
 
   uint64(end: number, where: string): bigint {
+    const first = this.#input[this.pos] as number
+    if (this.pos < end && first < 0x80) {
+      this.pos++
+      return BigInt(first)
+    }
     let low = 0
     for (let shift = 0; shift < 28; shift += 7) {
       const byte = this.#byte(end, where)
@@ -201,8 +208,9 @@ export class Reader {
     if (length === 0) return emptyBytes
     const input = this.#input
     if (length <= copiedBytesMax) return input.slice(start, this.pos)
-    // What subarray() returns, at half its cost.
-    return new Uint8Array(input.buffer, input.byteOffset + start, length)
+    // What subarray() returns, at less than half its cost.
+    this.#buffer ??= input.buffer
+    return new Uint8Array(this.#buffer, input.byteOffset + start, length)
   }
 
   /** Limits are in bytes of UTF-8. */

@@ -171,7 +171,8 @@ export class Writer implements Sink {
   }
 
   tag(tag: number): void {
-    this.uint32(tag)
+    if (tag < 0x80) this.#out[this.#pos++] = tag
+    else this.uint32(tag)
   }
 
   uint32(value: number): void {

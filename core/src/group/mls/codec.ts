@@ -12,12 +12,13 @@ import { decodeGroupSecrets, type GroupSecrets, groupSecretsEncoder } from 'ts-m
 import type { KeyPackage } from 'ts-mls/keyPackage.js'
 import { decodeMlsMessage, type MLSMessage, mlsMessageEncoder } from 'ts-mls/message.js'
 import type { PublicMessage } from 'ts-mls/publicMessage.js'
-import { decodeRatchetTree, type RatchetTree, ratchetTreeEncoder } from 'ts-mls/ratchetTree.js'
+import type { RatchetTree } from 'ts-mls/ratchetTree.js'
 import type { Welcome } from 'ts-mls/welcome.js'
 import { equalBytes } from '../../bytes.js'
 import { HeddleError } from '../../errors.js'
 import { ensure } from './errors.js'
-import { GROUP_INFO_BYTES_MAX, KEY_PACKAGE_BYTES_MAX, MESSAGE_BYTES_MAX, TREE_NODES_MAX } from './limits.js'
+import { GROUP_INFO_BYTES_MAX, KEY_PACKAGE_BYTES_MAX, MESSAGE_BYTES_MAX } from './limits.js'
+import { decodeTree } from './tree-codec.js'
 
 /** MLSMessage with a PublicMessage: a commit or a proposal. */
 export function decodePublicMessage(bytes: Uint8Array): PublicMessage {
@@ -72,19 +73,6 @@ export function decodeContext(bytes: Uint8Array): GroupContext {
   return decodeExact(bytes, { decoder: decodeGroupContext, encoder: groupContextEncoder, what: 'GroupContext' })
 }
 export const encodeContext: (context: GroupContext) => Uint8Array = encode(groupContextEncoder)
-
-/**
- * The tree extended to a full one (RFC 9420 section 12.4.3.3); its contents are not validated. `bytesMax` is for trees from
- * own storage, which may have grown beyond what a message carries.
- */
-export function decodeTree(bytes: Uint8Array, bytesMax: number = GROUP_INFO_BYTES_MAX): RatchetTree {
-  // Every node takes a byte at least, so this bounds what is allocated before anything is looked at.
-  ensure(bytes.length <= bytesMax, 'MALFORMED', `The ratchet tree has ${bytes.length} bytes`)
-  const tree = decodeExact(bytes, { decoder: decodeRatchetTree, encoder: ratchetTreeEncoder, what: 'ratchet tree' })
-  ensure(tree.length <= TREE_NODES_MAX, 'MALFORMED', `The ratchet tree has ${tree.length} nodes`)
-  return tree
-}
-export const encodeTree: (tree: RatchetTree) => Uint8Array = encode(ratchetTreeEncoder)
 
 /** The ratchet_tree extension of a GroupInfo, or undefined when it has none. */
 export function treeOfGroupInfo(groupInfo: GroupInfo): RatchetTree | undefined {

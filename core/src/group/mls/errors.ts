@@ -1,5 +1,6 @@
 /** How the group room says no: typed errors with as few words as possible at the place of the check. */
 import { type ErrorName, HeddleError } from '../../errors.js'
+import { WireError } from '../../wire/index.js'
 
 /** Throws `code` unless the condition holds. */
 export function ensure(condition: unknown, code: ErrorName, message: string): asserts condition {
@@ -30,5 +31,7 @@ export function typedSync<T>(code: ErrorName, message: string, work: () => T): T
 }
 
 function asTyped(code: ErrorName, message: string, cause: unknown): HeddleError {
-  return HeddleError.is(cause) ? cause : new HeddleError(code, message, { cause })
+  if (HeddleError.is(cause)) return cause
+  // A WireError names the field and the rule.
+  return new HeddleError(code, cause instanceof WireError ? `${message}: ${cause.message}` : message, { cause })
 }

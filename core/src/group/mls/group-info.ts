@@ -3,11 +3,12 @@ import type { Extension } from 'ts-mls/extension.js'
 import { type GroupInfo, signGroupInfo, verifyGroupInfoSignature } from 'ts-mls/groupInfo.js'
 import type { RatchetTree } from 'ts-mls/ratchetTree.js'
 import { type CipherSuite, type CryptoProvider, suiteName } from '../../crypto/index.js'
-import { encodeTree, treeOfGroupInfo } from './codec.js'
+import { treeOfGroupInfo } from './codec.js'
 import { ensure, ensureValid } from './errors.js'
 import { type LeafRules, unique } from './leaf.js'
 import type { PublicState } from './stage-commit.js'
 import { leafAt } from './tree.js'
+import { encodeTree } from './tree-codec.js'
 import { validateTree } from './tree-validation.js'
 
 /**

@@ -7,13 +7,11 @@ export {
   decodeGroupInfoMessage,
   decodeKeyPackage,
   decodePublicMessage,
-  decodeTree,
   decodeWelcome,
   encodeContext,
   encodeGroupInfoMessage,
   encodeKeyPackage,
   encodePublicMessage,
-  encodeTree,
   encodeWelcome
 } from './codec.js'
 export { ensure, ensureValid, typed, typedSync } from './errors.js'
@@ -35,5 +33,6 @@ export type { ResolvedProposal } from './proposals.js'
 export { type MessageKey, type Ratchet, SecretTree } from './secret-tree.js'
 export { type CommitRules, commitIn, type PublicState, type StagedCommit, stageCommit } from './stage-commit.js'
 export { TlsReader, TlsWriter } from './tls.js'
-export { type HashedTree, hashTree, leafAt, leavesOf, rootHash } from './tree.js'
+export { changedNodes, type HashedTree, hashTree, leafAt, leavesOf, rootHash } from './tree.js'
+export { decodeTree, encodeTree } from './tree-codec.js'
 export { createWelcome, joinByWelcome, type KeyPackageSecrets, welcomeRefs } from './welcome.js'

@@ -159,7 +159,7 @@ export async function buildEpoch(
   const nextContext = { ...context, extensions: applied.extensions, epoch: context.epoch + 1n }
   const steps = pathSteps(applied.nodes, leafIndex, applied.added)
   const made = await createUpdatePath(tree, leafIndex, nextContext, steps, signatureKey, crypto, suite)
-  checkKeysUnique(made.tree.nodes)
+  checkKeysUnique(made.tree.nodes, applied.nodes)
 
   const items: ProposalOrRef[] = proposals.map((proposal) => ({ proposalOrRefType: 'proposal', proposal }))
   const commit = { proposals: items, path: made.path }

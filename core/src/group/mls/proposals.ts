@@ -14,7 +14,7 @@ import { HeddleError } from '../../errors.js'
 import { ensureValid } from './errors.js'
 import { checkKeyPackage, checkLeaf, checkSupports, type LeafRules, requiredCapabilitiesOf, unique } from './leaf.js'
 import { LEAVES_MAX, PROPOSALS_MAX } from './limits.js'
-import { leafAt, leavesOf } from './tree.js'
+import { changedNodes, leafAt, leavesOf } from './tree.js'
 import { checkCredentialsSupported, checkKeysUnique } from './tree-validation.js'
 
 export interface ResolvedProposal {
@@ -72,7 +72,7 @@ export async function applyProposals(
     added.push(at / 2)
   }
   const extensions = list.extensions ?? context.extensions
-  checkEveryLeaf(tree, extensions, list.customTypes)
+  checkLeaves(tree, extensions, list.customTypes, { nodes, extensions: context.extensions })
   return { nodes: tree, extensions, added, removed: list.removed, pskIds: list.pskIds }
 }
 
@@ -135,13 +135,28 @@ function checkCombination(list: SortedProposals, committer: number): void {
   ensureValid(pskIds.size === list.pskIds.length, 'A pre-shared key occurs twice in one commit')
 }
 
-function checkEveryLeaf(nodes: RatchetTree, extensions: readonly Extension[], customTypes: ReadonlySet<number>): void {
+/** What the leaves have to be with the new extensions. Of those that are as they were, what was demanded before is known. */
+function checkLeaves(
+  nodes: RatchetTree,
+  extensions: readonly Extension[],
+  customTypes: ReadonlySet<number>,
+  before: { readonly nodes: RatchetTree; readonly extensions: readonly Extension[] }
+): void {
   const required = requiredCapabilitiesOf(extensions)
-  for (const { leaf } of leavesOf(nodes)) {
-    checkSupports(leaf, extensions, required)
-    for (const type of customTypes)
-      ensureValid(leaf.capabilities.proposals.includes(type), `A member does not support proposals of type ${type}`)
+  const isKnown = extensions === before.extensions || demandsOf(extensions) === demandsOf(before.extensions)
+  for (const at of isKnown ? changedNodes(nodes, before.nodes) : nodes.keys()) {
+    const leaf = at % 2 === 0 ? leafAt(nodes, at / 2) : undefined
+    if (leaf !== undefined) checkSupports(leaf, extensions, required)
   }
-  checkCredentialsSupported(nodes)
-  checkKeysUnique(nodes)
+  for (const type of customTypes)
+    for (const { leaf } of leavesOf(nodes))
+      ensureValid(leaf.capabilities.proposals.includes(type), `A member does not support proposals of type ${type}`)
+  checkCredentialsSupported(nodes, before.nodes)
+  checkKeysUnique(nodes, before.nodes)
+}
+
+/** What the extensions of the group context ask of a leaf: that it lists their types, and what is required. */
+function demandsOf(extensions: readonly Extension[]): string {
+  const required = extensions.find(({ extensionType }) => extensionType === 'required_capabilities')
+  return `${extensions.map(({ extensionType }) => extensionType)} ${required && toHex(required.extensionData)}`
 }

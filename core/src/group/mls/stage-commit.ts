@@ -99,7 +99,7 @@ export async function stageCommit(
     await checkLeaf(leafNode, { groupId: context.groupId, leafIndex: committer }, suite, leafRules)
     steps = pathSteps(applied.nodes, committer, applied.added)
     tree = applyUpdatePath(tree, committer, path, steps, crypto)
-    checkKeysUnique(tree.nodes)
+    checkKeysUnique(tree.nodes, applied.nodes)
   }
   return {
     before: state,

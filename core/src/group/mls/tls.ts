@@ -44,12 +44,14 @@ export class TlsWriter {
   }
   /** The bytes with their length before them, in the shortest form. */
   vector(bytes: Uint8Array): this {
-    const { length } = bytes
-    if (length < 0x40) this.uint8(length)
-    else if (length < 0x4000) this.uint16(length | 0x4000)
-    else if (length <= VECTOR_BYTES_MAX) this.uint32((length | 0x80000000) >>> 0)
-    else throw new HeddleError('INVALID', `A vector of ${length} bytes cannot be encoded`)
-    return this.raw(bytes)
+    return this.vectorLength(bytes.length).raw(bytes)
+  }
+  /** What stands before the bytes of a vector. */
+  vectorLength(length: number): this {
+    if (length < 0x40) return this.uint8(length)
+    if (length < 0x4000) return this.uint16(length | 0x4000)
+    if (length <= VECTOR_BYTES_MAX) return this.uint32((length | 0x80000000) >>> 0)
+    throw new HeddleError('INVALID', `A vector of ${length} bytes cannot be encoded`)
   }
   /** What was written, in an array of its own. */
   finish(): Uint8Array {

@@ -4,16 +4,27 @@
  */
 import { encode } from 'ts-mls/codec/tlsEncoder.js'
 import type { GroupContext } from 'ts-mls/groupContext.js'
+import type { LeafNode } from 'ts-mls/leafNode.js'
 import { parentHashInputEncoder } from 'ts-mls/parentHash.js'
 import type { ParentNode } from 'ts-mls/parentNode.js'
-import { getHpkePublicKey, type RatchetTree, resolution } from 'ts-mls/ratchetTree.js'
+import { getHpkePublicKey, type Node, type RatchetTree, resolution } from 'ts-mls/ratchetTree.js'
 import { directPath, leafWidth, left, type NodeIndex, right, toNodeIndex } from 'ts-mls/treemath.js'
 import { equalBytes } from '../../bytes.js'
 import type { CipherSuite, CryptoProvider } from '../../crypto/index.js'
 import { ensureValid } from './errors.js'
 import { checkLeaf, checkSupports, type LeafRules, requiredCapabilitiesOf } from './leaf.js'
 import { TREE_NODES_MAX } from './limits.js'
-import { below, type HashedTree, hashTree, hashWithout, leafAt, leavesOf, parentAt, rootHash } from './tree.js'
+import {
+  below,
+  changedNodes,
+  type HashedTree,
+  hashTree,
+  hashWithout,
+  leafAt,
+  leavesOf,
+  parentAt,
+  rootHash
+} from './tree.js'
 
 /** Returns the tree with its hashes. Throws INVALID, BAD_SIGNATURE, or what `rules` throws. */
 export async function validateTree(
@@ -37,31 +48,51 @@ export async function validateTree(
   return tree
 }
 
-/** Every key in the tree occurs once (RFC 9420 section 7.3). */
-export function checkKeysUnique(nodes: RatchetTree): void {
-  const encryptionKeys = new Set<string>()
-  const signatureKeys = new Set<string>()
-  for (const node of nodes) {
+/** Every key in the tree occurs once (RFC 9420 section 7.3). Of `before` that is known: only what is new is looked up. */
+export function checkKeysUnique(nodes: RatchetTree, before?: RatchetTree): void {
+  const encryptionKeys = new KeySet()
+  const signatureKeys = new KeySet()
+  const fresh = new Set<Node>()
+  for (const at of changedNodes(nodes, before)) {
+    const node = nodes[at]
     if (node === undefined) continue
-    const encryptionKey = binaryString(getHpkePublicKey(node))
-    ensureValid(!encryptionKeys.has(encryptionKey), 'An encryption key occurs twice in the tree')
-    encryptionKeys.add(encryptionKey)
-    if (node.nodeType !== 'leaf') continue
-    const signatureKey = binaryString(node.leaf.signaturePublicKey)
-    ensureValid(!signatureKeys.has(signatureKey), 'A signature key occurs twice in the tree')
-    signatureKeys.add(signatureKey)
+    fresh.add(node)
+    ensureValid(encryptionKeys.add(getHpkePublicKey(node)), 'An encryption key occurs twice in the tree')
+    if (node.nodeType === 'leaf')
+      ensureValid(signatureKeys.add(node.leaf.signaturePublicKey), 'A signature key occurs twice in the tree')
+  }
+  if (before === undefined || fresh.size === 0) return
+  for (const node of nodes) {
+    if (node === undefined || fresh.has(node)) continue
+    ensureValid(!encryptionKeys.has(getHpkePublicKey(node)), 'An encryption key occurs twice in the tree')
+    if (node.nodeType === 'leaf')
+      ensureValid(!signatureKeys.has(node.leaf.signaturePublicKey), 'A signature key occurs twice in the tree')
   }
 }
 
-/** Every member supports the credential types of all (RFC 9420 section 7.3). */
-export function checkCredentialsSupported(nodes: RatchetTree): void {
-  const leaves = leavesOf(nodes)
-  const types = new Set(leaves.map(({ leaf }) => leaf.credential.credentialType))
-  for (const type of types)
-    ensureValid(
-      leaves.every(({ leaf }) => leaf.capabilities.credentials.includes(type)),
-      'A member does not support the credential type of another'
-    )
+/** Every member supports the credential types of all (RFC 9420 section 7.3). Of `before` that is known. */
+export function checkCredentialsSupported(nodes: RatchetTree, before?: RatchetTree): void {
+  const types = credentialTypes(nodes)
+  const known = before === undefined ? new Set() : credentialTypes(before)
+  const isKnown = [...types].every((type) => known.has(type))
+  for (const at of isKnown ? changedNodes(nodes, before) : nodes.keys()) {
+    const leaf = at % 2 === 0 ? leafAt(nodes, at / 2) : undefined
+    if (leaf === undefined) continue
+    for (const type of types)
+      ensureValid(
+        leaf.capabilities.credentials.includes(type),
+        'A member does not support the credential type of another'
+      )
+  }
+}
+
+function credentialTypes(nodes: RatchetTree): ReadonlySet<LeafNode['credential']['credentialType']> {
+  const types = new Set<LeafNode['credential']['credentialType']>()
+  for (let at = 0; at < nodes.length; at += 2) {
+    const node = nodes[at]
+    if (node?.nodeType === 'leaf') types.add(node.leaf.credential.credentialType)
+  }
+  return types
 }
 
 /** Node kinds, and unmerged leaves: ascending, below their node, and unmerged in everything between. */
@@ -155,6 +186,24 @@ function heldParentHash(nodes: RatchetTree, at: NodeIndex): Uint8Array | undefin
   return node?.leaf.leafNodeSource === 'commit' ? node.leaf.parentHash : undefined
 }
 
-function binaryString(bytes: Uint8Array): string {
-  return String.fromCharCode(...bytes)
+/** Byte arrays by their first four bytes, which are different for keys that nobody has made alike. */
+class KeySet {
+  readonly #keys = new Map<number, Uint8Array[]>()
+
+  /** False when it was in it. */
+  add(key: Uint8Array): boolean {
+    const start = startOf(key)
+    const alike = this.#keys.get(start)
+    if (alike === undefined) this.#keys.set(start, [key])
+    else if (alike.some((one) => equalBytes(one, key))) return false
+    else alike.push(key)
+    return true
+  }
+  has(key: Uint8Array): boolean {
+    return this.#keys.get(startOf(key))?.some((one) => equalBytes(one, key)) ?? false
+  }
+}
+
+function startOf(key: Uint8Array): number {
+  return (key[0] ?? 0) | ((key[1] ?? 0) << 8) | ((key[2] ?? 0) << 16) | ((key[3] ?? 0) << 24)
 }

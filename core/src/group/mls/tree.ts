@@ -2,15 +2,18 @@
  * The ratchet tree with its tree hashes (RFC 9420 sections 7.7 and 7.8). Trees are never changed in place; a new one takes
  * over the hash of every subtree it shares with the one before, so a commit hashes O(log n) nodes.
  */
-import { encode } from 'ts-mls/codec/tlsEncoder.js'
 import type { LeafNode } from 'ts-mls/leafNode.js'
 import type { ParentNode } from 'ts-mls/parentNode.js'
 import type { Node, RatchetTree } from 'ts-mls/ratchetTree.js'
-import { leafNodeHashInputEncoder, parentNodeHashInputEncoder } from 'ts-mls/treeHash.js'
-import { isLeaf, leafWidth, left, type NodeIndex, right, root, toNodeIndex } from 'ts-mls/treemath.js'
+import { isLeaf, leafWidth, left, type NodeIndex, parent, right, root, toNodeIndex } from 'ts-mls/treemath.js'
 import type { CryptoProvider } from '../../crypto/index.js'
+import { TlsWriter } from './tls.js'
+import { nodeBytes } from './tree-codec.js'
 
 type Sha256 = CryptoProvider['sha256']
+
+const NODE_TYPE_LEAF = 1
+const NODE_TYPE_PARENT = 2
 
 export interface HashedTree {
   /** Full tree, blanks undefined; even indices are leaves. Never changed. */
@@ -61,38 +64,51 @@ export function hashAt(tree: HashedTree, nodeIndex: number): Uint8Array {
   return hash
 }
 
+/** Indices at which the tree differs from the one before, by identity: nodes are never changed in place. */
+export function changedNodes(nodes: RatchetTree, before: RatchetTree | undefined): readonly number[] {
+  const changed: number[] = []
+  const shared = before === undefined ? 0 : Math.min(nodes.length, before.length)
+  for (let at = 0; at < nodes.length; at++) if (at >= shared || nodes[at] !== before?.[at]) changed.push(at)
+  return changed
+}
+
 /** Hashes the tree, taking over the hash of every subtree that `previous` has at the same place. */
 export function hashTree(nodes: RatchetTree, sha256: Sha256, previous?: HashedTree): HashedTree {
-  const hashes = new Array<Uint8Array>(nodes.length)
-  const kept = (at: NodeIndex) =>
-    previous !== undefined && at < previous.nodes.length && previous.nodes[at] === nodes[at]
-      ? previous.hashes[at]
-      : undefined
-  const visit = (at: NodeIndex): Uint8Array => {
-    let hash = kept(at)
-    if (isLeaf(at)) hash ??= sha256(leafHashInput(nodes[at], at))
-    else {
-      const [l, r] = [left(at), right(at)]
-      const [leftHash, rightHash] = [visit(l), visit(r)]
-      if (previous?.hashes[l] !== leftHash || previous.hashes[r] !== rightHash) hash = undefined
-      hash ??= sha256(parentHashInput(parentAt(nodes, at), leftHash, rightHash))
+  const hashes: (Uint8Array | undefined)[] = previous?.hashes.slice(0, nodes.length) ?? []
+  hashes.length = nodes.length
+  // An index has the same subtree below it in trees of any width, so only nodes above a change need a new hash.
+  const top = rootOf(nodes)
+  const width = leafWidth(nodes.length)
+  for (const changed of changedNodes(nodes, previous?.nodes)) {
+    let at = toNodeIndex(changed)
+    while (hashes[at] !== undefined && at !== top) {
+      hashes[at] = undefined
+      at = parent(at, width)
     }
-    hashes[at] = hash
+    hashes[at] = undefined
+  }
+  const visit = (at: NodeIndex): Uint8Array => {
+    let hash = hashes[at]
+    if (hash === undefined) {
+      hash = sha256(
+        isLeaf(at)
+          ? leafHashInput(nodes[at], at)
+          : parentHashInput(parentNodeAt(nodes, at), visit(left(at)), visit(right(at)))
+      )
+      hashes[at] = hash
+    }
     return hash
   }
-  visit(rootOf(nodes))
-  return { nodes, hashes }
+  visit(top)
+  return { nodes, hashes: hashes as Uint8Array[] }
 }
 
 /** Tree hash of a subtree as it was before the leaves in `without` were added (RFC 9420 section 7.9). */
 export function hashWithout(tree: HashedTree, at: NodeIndex, without: ReadonlySet<number>, sha256: Sha256): Uint8Array {
   if (without.size === 0) return hashAt(tree, at)
   if (isLeaf(at)) return sha256(leafHashInput(without.has(at / 2) ? undefined : tree.nodes[at], at))
-  const parent = parentAt(tree.nodes, at)
-  const before = parent && {
-    ...parent,
-    unmergedLeaves: parent.unmergedLeaves.filter((leafIndex) => !without.has(leafIndex))
-  }
+  const node = parentAt(tree.nodes, at)
+  const before = node && parentWithout(node, without)
   const leftHash = hashWithout(tree, left(at), below(without, at, 'left'), sha256)
   const rightHash = hashWithout(tree, right(at), below(without, at, 'right'), sha256)
   return sha256(parentHashInput(before, leftHash, rightHash))
@@ -110,13 +126,30 @@ export function siblingBelow(at: number, leafIndex: number): NodeIndex {
   return 2 * leafIndex < at ? right(toNodeIndex(at)) : left(toNodeIndex(at))
 }
 
-const encodeLeafInput = encode(leafNodeHashInputEncoder)
-const encodeParentInput = encode(parentNodeHashInputEncoder)
-
-function leafHashInput(node: Node | undefined, at: NodeIndex): Uint8Array {
-  const leafNode = node?.nodeType === 'leaf' ? node.leaf : undefined
-  return encodeLeafInput({ nodeType: 'leaf', leafIndex: at / 2, leafNode })
+function parentWithout(parent: ParentNode, without: ReadonlySet<number>): Node {
+  const unmergedLeaves = parent.unmergedLeaves.filter((leafIndex) => !without.has(leafIndex))
+  return { nodeType: 'parent', parent: { ...parent, unmergedLeaves } }
 }
-function parentHashInput(parentNode: ParentNode | undefined, leftHash: Uint8Array, rightHash: Uint8Array): Uint8Array {
-  return encodeParentInput({ nodeType: 'parent', parentNode, leftHash, rightHash })
+
+function parentNodeAt(nodes: RatchetTree, at: number): Node | undefined {
+  const node = nodes[at]
+  return node?.nodeType === 'parent' ? node : undefined
+}
+
+/** TreeHashInput of a leaf; what follows the type of a node is the same as in the tree itself. */
+function leafHashInput(node: Node | undefined, at: NodeIndex): Uint8Array {
+  const bytes = node?.nodeType === 'leaf' ? nodeBytes(node) : undefined
+  const writer = new TlsWriter((bytes?.length ?? 0) + 8).uint8(NODE_TYPE_LEAF).uint32(at / 2)
+  return optional(writer, bytes).finish()
+}
+
+/** TreeHashInput of a parent node. */
+function parentHashInput(node: Node | undefined, leftHash: Uint8Array, rightHash: Uint8Array): Uint8Array {
+  const bytes = node && nodeBytes(node)
+  const writer = new TlsWriter((bytes?.length ?? 0) + 72).uint8(NODE_TYPE_PARENT)
+  return optional(writer, bytes).vector(leftHash).vector(rightHash).finish()
+}
+
+function optional(writer: TlsWriter, bytes: Uint8Array | undefined): TlsWriter {
+  return bytes === undefined ? writer.uint8(0) : writer.uint8(1).raw(bytes.subarray(1))
 }

@@ -266,7 +266,7 @@ export class TestDevice {
 
   async createOn(host: ServerHost): Promise<void> {
     const { channel } = await this.to(host)
-    await channel.request({ $case: 'create', value: { groupInfo: await this.group.groupInfo() } })
+    await channel.request({ $case: 'create', value: { groupInfo: await this.group.groupInfo(), decided: undefined } })
   }
 
   // ── Envelopes ────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -62,14 +62,17 @@ export {
   AcceptorRecord,
   AppliedRecord,
   DocumentRecord,
+  ForkRecord,
   IdentityRecord,
   IntentRecord,
   InviteRecord,
   JoinRecord,
+  LackRecord,
   MailboxRecord,
   PendingCommitRecord,
   SenderRecord,
   ServerProgressRecord,
+  StandingRecord,
   StateDutyRecord
 } from './codecs/store.js'
 export type { AcceptedReport, BackedPromise, Ballot, Signed } from './types/paxos.js'

@@ -136,7 +136,7 @@ export const LIMITS = {
   Done: { maxSize: 16 },
   Ping: { maxSize: 32 },
   Pong: { maxSize: 32 },
-  Create: { maxSize: 270000, groupInfo: { bytesMin: 1, bytesMax: 262144 } },
+  Create: { maxSize: 540000, groupInfo: { bytesMin: 1, bytesMax: 262144 } },
   Subscribe: { maxSize: 64, group: { bytesMin: 16, bytesMax: 16 } },
   Subscribed: { maxSize: 262144, group: { bytesMin: 16, bytesMax: 16 }, heads: { itemsMax: 4096 } },
   Unsubscribe: { maxSize: 32, group: { bytesMin: 16, bytesMax: 16 } },
@@ -203,6 +203,9 @@ export const LIMITS = {
   },
   IdentityRecord: { maxSize: 128, secretKey: { bytesMin: 32, bytesMax: 32 } },
   AppliedRecord: { maxSize: 128 },
+  StandingRecord: { maxSize: 256, member: { bytesMin: 16, bytesMax: 16 } },
+  LackRecord: { maxSize: 128 },
+  ForkRecord: { maxSize: 1024, member: { bytesMin: 16, bytesMax: 16 } },
   ServerProgressRecord: { maxSize: 64 },
   InviteRecord: { maxSize: 16384, usedBy: { bytesMax: 32 } },
   JoinRecord: { maxSize: 65536, keyPackage: { bytesMin: 1, bytesMax: 32768 } },
@@ -215,6 +218,10 @@ export const LIMITS = {
     next: { bytesMin: 1, bytesMax: 16000000 },
     intents: { itemsMax: 64 }
   },
-  DocumentRecord: { maxSize: 256, crdtType: { bytesMin: 1, bytesMax: 64 } },
+  DocumentRecord: {
+    maxSize: 256,
+    crdtType: { bytesMin: 1, bytesMax: 64 },
+    epochSinceMs: { valueMax: 9007199254740991n }
+  },
   StateDutyRecord: { maxSize: 1048576, sentVersion: { bytesMax: 1048000 } }
 } as const

@@ -40,7 +40,7 @@ export const FRAMES = {
   done: { type: 13, name: 'Done', direction: 'server_to_device', maxSize: 16, since: 1 },
   ping: { type: 14, name: 'Ping', direction: 'both', maxSize: 32, since: 1 },
   pong: { type: 15, name: 'Pong', direction: 'both', maxSize: 32, since: 1 },
-  create: { type: 20, name: 'Create', direction: 'device_to_server', maxSize: 270000, since: 1 },
+  create: { type: 20, name: 'Create', direction: 'device_to_server', maxSize: 540000, since: 1 },
   subscribe: { type: 21, name: 'Subscribe', direction: 'device_to_server', maxSize: 64, since: 1 },
   subscribed: { type: 22, name: 'Subscribed', direction: 'server_to_device', maxSize: 262144, since: 1 },
   unsubscribe: { type: 23, name: 'Unsubscribe', direction: 'device_to_server', maxSize: 32, since: 1 },
@@ -199,10 +199,13 @@ export const STORAGE_RECORDS = {
   JoinRecord: { device: { number: 0x6a, ofDocument: false, key: 'group mailbox' } },
   StateDutyRecord: { device: { number: 0x53, ofDocument: true, key: '' } },
   AppliedRecord: { device: { number: 0x61, ofDocument: true, key: 'member' } },
+  ForkRecord: { device: { number: 0x66, ofDocument: true, key: 'member' } },
+  LackRecord: { device: { number: 0x6b, ofDocument: true, key: 'member' } },
   DocumentRecord: { device: { number: 0x6d, ofDocument: true, key: '' } },
   IntentRecord: { device: { number: 0x6e, ofDocument: true, key: 'number of the intent' } },
   Envelope: { device: { number: 0x6f, ofDocument: true, key: 'seq' } },
-  PendingCommitRecord: { device: { number: 0x70, ofDocument: true, key: '' } },
+  PendingCommitRecord: { device: { number: 0x70, ofDocument: true, key: 'number of the commit in its slot' } },
+  StandingRecord: { device: { number: 0x72, ofDocument: true, key: 'member' } },
   ServerProgressRecord: { device: { number: 0x73, ofDocument: true, key: 'server' } },
   InviteRecord: { device: { number: 0x76, ofDocument: true, key: 'mailbox' } }
 } as const satisfies Readonly<Record<string, StorageRecordEntry>>

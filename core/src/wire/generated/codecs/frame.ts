@@ -312,15 +312,16 @@ export function putPong(sink: Sink, message: types.Pong): void {
   sink.size(32, 'Pong')
 }
 
-/** Creates a document on this server. Answered by Done. */
+/** Brings a document to this server: at its beginning, or with the commit that makes the server one of the document's. Answered by Done. */
 export type Create = types.Create
 export const Create: Codec<types.Create> = /* @__PURE__ */ codec(readCreate, putCreate)
 
-const createShape: Shape = { name: 'Create', fields: { 1: 'group_info' } }
+const createShape: Shape = { name: 'Create', fields: { 1: 'group_info', 2: 'decided' } }
 
 export function readCreate(reader: Reader, end: number): types.Create {
-  reader.size(end, 270000, 'Create')
+  reader.size(end, 540000, 'Create')
   let groupInfo: Uint8Array = emptyBytes
+  let decided: fromPaxos.DecidedSlot | undefined
   let seen = 0
   let unknown = 0
   let tag = 0
@@ -331,18 +332,28 @@ export function readCreate(reader: Reader, end: number): types.Create {
         seen = reader.once(seen, 1, 'Create.group_info')
         groupInfo = reader.bytes(end, 1, 262144, 'Create.group_info')
         break
+      case 18:
+        reader.unset(decided, 'Create.decided')
+        decided = readDecidedSlot(reader, reader.length(end, 'Create.decided'))
+        break
       default:
         unknown = reader.unknown(tag, end, unknown, createShape)
     }
   }
   if ((seen & 1) === 0) throw reader.error('required', 'Create.group_info')
-  return { groupInfo }
+  return { groupInfo, decided }
 }
 
 export function putCreate(sink: Sink, message: types.Create): void {
   sink.tag(10)
   sink.bytes(message.groupInfo, 1, 262144, 'Create.group_info')
-  sink.size(270000, 'Create')
+  if (message.decided !== undefined) {
+    sink.tag(18)
+    sink.begin()
+    putDecidedSlot(sink, message.decided)
+    sink.end()
+  }
+  sink.size(540000, 'Create')
 }
 
 /** Asks for a document: what was stored after a position, then what comes. Answered by Subscribed. */

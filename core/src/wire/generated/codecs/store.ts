@@ -20,7 +20,16 @@ import {
   putPolicySetProposal,
   readPolicySetProposal
 } from './mls.js'
-import { putHead, readHead, putInvite, readInvite } from './sync.js'
+import {
+  putHead,
+  readHead,
+  putRepairHead,
+  readRepairHead,
+  putForkEvidence,
+  readForkEvidence,
+  putInvite,
+  readInvite
+} from './sync.js'
 import type * as types from '../types/store.js'
 
 const definedRole: readonly fromMls.Role[] = [0, 1, 2, 3]
@@ -126,12 +135,13 @@ export function putAcceptorRecord(sink: Sink, message: types.AcceptorRecord): vo
 export type SenderRecord = types.SenderRecord
 export const SenderRecord: Codec<types.SenderRecord> = /* @__PURE__ */ codec(readSenderRecord, putSenderRecord)
 
-const senderRecordShape: Shape = { name: 'SenderRecord', fields: { 1: 'head', 2: 'position' } }
+const senderRecordShape: Shape = { name: 'SenderRecord', fields: { 1: 'head', 2: 'position', 3: 'begun_epoch' } }
 
 export function readSenderRecord(reader: Reader, end: number): types.SenderRecord {
   reader.size(end, 128, 'SenderRecord')
   let head: fromSync.Head | undefined
   let position: bigint = 0n
+  let begunEpoch: bigint = 0n
   let seen = 0
   let unknown = 0
   let tag = 0
@@ -146,12 +156,16 @@ export function readSenderRecord(reader: Reader, end: number): types.SenderRecor
         seen = reader.once(seen, 1, 'SenderRecord.position')
         position = reader.uint64(end, 'SenderRecord.position')
         break
+      case 24:
+        seen = reader.once(seen, 2, 'SenderRecord.begun_epoch')
+        begunEpoch = reader.uint64(end, 'SenderRecord.begun_epoch')
+        break
       default:
         unknown = reader.unknown(tag, end, unknown, senderRecordShape)
     }
   }
   if (head === undefined) throw reader.error('required', 'SenderRecord.head')
-  return { head, position }
+  return { head, position, begunEpoch }
 }
 
 export function putSenderRecord(sink: Sink, message: types.SenderRecord): void {
@@ -163,6 +177,10 @@ export function putSenderRecord(sink: Sink, message: types.SenderRecord): void {
   if (message.position !== 0n) {
     sink.tag(16)
     sink.uint64(message.position, 0n, 18446744073709551615n, 'SenderRecord.position')
+  }
+  if (message.begunEpoch !== 0n) {
+    sink.tag(24)
+    sink.uint64(message.begunEpoch, 0n, 18446744073709551615n, 'SenderRecord.begun_epoch')
   }
   sink.size(128, 'SenderRecord')
 }
@@ -306,6 +324,171 @@ export function putAppliedRecord(sink: Sink, message: types.AppliedRecord): void
     sink.bool(message.opened)
   }
   sink.size(128, 'AppliedRecord')
+}
+
+/** Device: how much of a member's messages counts (SPEC SYNC-021). */
+export type StandingRecord = types.StandingRecord
+export const StandingRecord: Codec<types.StandingRecord> = /* @__PURE__ */ codec(readStandingRecord, putStandingRecord)
+
+const standingRecordShape: Shape = {
+  name: 'StandingRecord',
+  fields: { 1: 'member', 2: 'named', 3: 'silenced', 4: 'silenced_slot', 5: 'passed_over' }
+}
+
+export function readStandingRecord(reader: Reader, end: number): types.StandingRecord {
+  reader.size(end, 256, 'StandingRecord')
+  let member: Uint8Array = emptyBytes
+  let named: fromSync.RepairHead | undefined
+  let silenced: boolean = false
+  let silencedSlot: bigint = 0n
+  let passedOver: fromSync.RepairHead | undefined
+  let seen = 0
+  let unknown = 0
+  let tag = 0
+  while (reader.pos < end) {
+    tag = reader.tag(end, tag, 'StandingRecord')
+    switch (tag) {
+      case 10:
+        seen = reader.once(seen, 1, 'StandingRecord.member')
+        member = reader.bytes(end, 16, 16, 'StandingRecord.member')
+        break
+      case 18:
+        reader.unset(named, 'StandingRecord.named')
+        named = readRepairHead(reader, reader.length(end, 'StandingRecord.named'))
+        break
+      case 24:
+        seen = reader.once(seen, 2, 'StandingRecord.silenced')
+        silenced = reader.bool(end, 'StandingRecord.silenced')
+        break
+      case 32:
+        seen = reader.once(seen, 4, 'StandingRecord.silenced_slot')
+        silencedSlot = reader.uint64(end, 'StandingRecord.silenced_slot')
+        break
+      case 42:
+        reader.unset(passedOver, 'StandingRecord.passed_over')
+        passedOver = readRepairHead(reader, reader.length(end, 'StandingRecord.passed_over'))
+        break
+      default:
+        unknown = reader.unknown(tag, end, unknown, standingRecordShape)
+    }
+  }
+  if ((seen & 1) === 0) throw reader.error('required', 'StandingRecord.member')
+  return { member, named, silenced, silencedSlot, passedOver }
+}
+
+export function putStandingRecord(sink: Sink, message: types.StandingRecord): void {
+  sink.tag(10)
+  sink.bytes(message.member, 16, 16, 'StandingRecord.member')
+  if (message.named !== undefined) {
+    sink.tag(18)
+    sink.begin()
+    putRepairHead(sink, message.named)
+    sink.end()
+  }
+  if (message.silenced) {
+    sink.tag(24)
+    sink.bool(message.silenced)
+  }
+  if (message.silencedSlot !== 0n) {
+    sink.tag(32)
+    sink.uint64(message.silencedSlot, 0n, 18446744073709551615n, 'StandingRecord.silenced_slot')
+  }
+  if (message.passedOver !== undefined) {
+    sink.tag(42)
+    sink.begin()
+    putRepairHead(sink, message.passedOver)
+    sink.end()
+  }
+  sink.size(256, 'StandingRecord')
+}
+
+/** Device: content of a member that this device lacks and cannot have by messages. */
+export type LackRecord = types.LackRecord
+export const LackRecord: Codec<types.LackRecord> = /* @__PURE__ */ codec(readLackRecord, putLackRecord)
+
+const lackRecordShape: Shape = { name: 'LackRecord', fields: { 1: 'position', 2: 'attempts' } }
+
+export function readLackRecord(reader: Reader, end: number): types.LackRecord {
+  reader.size(end, 128, 'LackRecord')
+  let position: fromSync.RepairHead | undefined
+  let attempts: number = 0
+  let seen = 0
+  let unknown = 0
+  let tag = 0
+  while (reader.pos < end) {
+    tag = reader.tag(end, tag, 'LackRecord')
+    switch (tag) {
+      case 10:
+        reader.unset(position, 'LackRecord.position')
+        position = readRepairHead(reader, reader.length(end, 'LackRecord.position'))
+        break
+      case 16:
+        seen = reader.once(seen, 1, 'LackRecord.attempts')
+        attempts = reader.uint32(end, 'LackRecord.attempts')
+        break
+      default:
+        unknown = reader.unknown(tag, end, unknown, lackRecordShape)
+    }
+  }
+  if (position === undefined) throw reader.error('required', 'LackRecord.position')
+  return { position, attempts }
+}
+
+export function putLackRecord(sink: Sink, message: types.LackRecord): void {
+  sink.present(message.position, 'LackRecord.position')
+  sink.tag(10)
+  sink.begin()
+  putRepairHead(sink, message.position)
+  sink.end()
+  if (message.attempts !== 0) {
+    sink.tag(16)
+    sink.uint32(message.attempts, 0, 4294967295, 'LackRecord.attempts')
+  }
+  sink.size(128, 'LackRecord')
+}
+
+/** Device: a member that signed two chains; nothing more of it is taken. */
+export type ForkRecord = types.ForkRecord
+export const ForkRecord: Codec<types.ForkRecord> = /* @__PURE__ */ codec(readForkRecord, putForkRecord)
+
+const forkRecordShape: Shape = { name: 'ForkRecord', fields: { 1: 'member', 2: 'evidence' } }
+
+export function readForkRecord(reader: Reader, end: number): types.ForkRecord {
+  reader.size(end, 1024, 'ForkRecord')
+  let member: Uint8Array = emptyBytes
+  let evidence: fromSync.ForkEvidence | undefined
+  let seen = 0
+  let unknown = 0
+  let tag = 0
+  while (reader.pos < end) {
+    tag = reader.tag(end, tag, 'ForkRecord')
+    switch (tag) {
+      case 10:
+        seen = reader.once(seen, 1, 'ForkRecord.member')
+        member = reader.bytes(end, 16, 16, 'ForkRecord.member')
+        break
+      case 18:
+        reader.unset(evidence, 'ForkRecord.evidence')
+        evidence = readForkEvidence(reader, reader.length(end, 'ForkRecord.evidence'))
+        break
+      default:
+        unknown = reader.unknown(tag, end, unknown, forkRecordShape)
+    }
+  }
+  if ((seen & 1) === 0) throw reader.error('required', 'ForkRecord.member')
+  return { member, evidence }
+}
+
+export function putForkRecord(sink: Sink, message: types.ForkRecord): void {
+  sink.tag(10)
+  sink.bytes(message.member, 16, 16, 'ForkRecord.member')
+  if (message.evidence !== undefined) {
+    sink.tag(18)
+    sink.begin()
+    putForkEvidence(sink, message.evidence)
+    sink.end()
+  }
+  sink.size(1024, 'ForkRecord')
 }
 
 /** Device: how far one server's log is known, and what it has receipted of this device. */
@@ -646,10 +829,11 @@ export function putRemoveIntent(sink: Sink, message: types.RemoveIntent): void {
   sink.bytes(message.member, 16, 16, 'RemoveIntent.member')
 }
 
-const rotateIntentShape: Shape = { name: 'RotateIntent', fields: { 1: 'since_epoch' } }
+const rotateIntentShape: Shape = { name: 'RotateIntent', fields: { 1: 'since_epoch', 2: 'automatic' } }
 
 export function readRotateIntent(reader: Reader, end: number): types.RotateIntent {
   let sinceEpoch: bigint = 0n
+  let automatic: boolean = false
   let seen = 0
   let unknown = 0
   let tag = 0
@@ -660,11 +844,15 @@ export function readRotateIntent(reader: Reader, end: number): types.RotateInten
         seen = reader.once(seen, 1, 'RotateIntent.since_epoch')
         sinceEpoch = reader.uint64(end, 'RotateIntent.since_epoch')
         break
+      case 16:
+        seen = reader.once(seen, 2, 'RotateIntent.automatic')
+        automatic = reader.bool(end, 'RotateIntent.automatic')
+        break
       default:
         unknown = reader.unknown(tag, end, unknown, rotateIntentShape)
     }
   }
-  return { sinceEpoch }
+  return { sinceEpoch, automatic }
 }
 
 export function putRotateIntent(sink: Sink, message: types.RotateIntent): void {
@@ -672,9 +860,13 @@ export function putRotateIntent(sink: Sink, message: types.RotateIntent): void {
     sink.tag(8)
     sink.uint64(message.sinceEpoch, 0n, 18446744073709551615n, 'RotateIntent.since_epoch')
   }
+  if (message.automatic) {
+    sink.tag(16)
+    sink.bool(message.automatic)
+  }
 }
 
-/** Device: a commit this device has built and proposed in a slot. Durable before its Accept leaves. */
+/** Device: a commit this device has built and proposed in a slot. Durable before its Accept leaves, and kept until the slot is decided. */
 export type PendingCommitRecord = types.PendingCommitRecord
 export const PendingCommitRecord: Codec<types.PendingCommitRecord> = /* @__PURE__ */ codec(
   readPendingCommitRecord,
@@ -754,7 +946,7 @@ export const DocumentRecord: Codec<types.DocumentRecord> = /* @__PURE__ */ codec
 
 const documentRecordShape: Shape = {
   name: 'DocumentRecord',
-  fields: { 1: 'crdt_type', 2: 'joined_epoch', 3: 'removed' }
+  fields: { 1: 'crdt_type', 2: 'joined_epoch', 3: 'removed', 4: 'leaving', 5: 'epoch_since_ms' }
 }
 
 export function readDocumentRecord(reader: Reader, end: number): types.DocumentRecord {
@@ -762,6 +954,8 @@ export function readDocumentRecord(reader: Reader, end: number): types.DocumentR
   let crdtType: string = ''
   let joinedEpoch: bigint = 0n
   let removed: boolean = false
+  let leaving: boolean = false
+  let epochSinceMs: bigint = 0n
   let seen = 0
   let unknown = 0
   let tag = 0
@@ -780,12 +974,22 @@ export function readDocumentRecord(reader: Reader, end: number): types.DocumentR
         seen = reader.once(seen, 4, 'DocumentRecord.removed')
         removed = reader.bool(end, 'DocumentRecord.removed')
         break
+      case 32:
+        seen = reader.once(seen, 8, 'DocumentRecord.leaving')
+        leaving = reader.bool(end, 'DocumentRecord.leaving')
+        break
+      case 40:
+        seen = reader.once(seen, 16, 'DocumentRecord.epoch_since_ms')
+        epochSinceMs = reader.uint64(end, 'DocumentRecord.epoch_since_ms')
+        if (epochSinceMs > 9007199254740991n)
+          throw reader.error('range', 'DocumentRecord.epoch_since_ms', `${epochSinceMs}`)
+        break
       default:
         unknown = reader.unknown(tag, end, unknown, documentRecordShape)
     }
   }
   if ((seen & 1) === 0) throw reader.error('required', 'DocumentRecord.crdt_type')
-  return { crdtType, joinedEpoch, removed }
+  return { crdtType, joinedEpoch, removed, leaving, epochSinceMs }
 }
 
 export function putDocumentRecord(sink: Sink, message: types.DocumentRecord): void {
@@ -798,6 +1002,14 @@ export function putDocumentRecord(sink: Sink, message: types.DocumentRecord): vo
   if (message.removed) {
     sink.tag(24)
     sink.bool(message.removed)
+  }
+  if (message.leaving) {
+    sink.tag(32)
+    sink.bool(message.leaving)
+  }
+  if (message.epochSinceMs !== 0n) {
+    sink.tag(40)
+    sink.uint64(message.epochSinceMs, 0n, 9007199254740991n, 'DocumentRecord.epoch_since_ms')
   }
   sink.size(256, 'DocumentRecord')
 }

@@ -101,10 +101,18 @@ export interface Pong {
   readonly nonce: bigint
 }
 
-/** Creates a document on this server. Answered by Done. */
+/**
+ * Brings a document to this server: at its beginning, or with the commit that makes the server one of the document's.
+ * Answered by Done.
+ */
 export interface Create {
-  /** MLSMessage with the GroupInfo of epoch 0, ratchet tree included, signed by the creator. */
+  /**
+   * MLSMessage with the GroupInfo of epoch 0, or of the last epoch without this server; ratchet tree included, signed by a
+   * member.
+   */
   readonly groupInfo: Uint8Array
+  /** The decision of that epoch's slot, which brings the server in; absent at the document's beginning. */
+  readonly decided: DecidedSlot | undefined
 }
 
 /** Asks for a document: what was stored after a position, then what comes. Answered by Subscribed. */

@@ -11,7 +11,7 @@ import type {
   ServerReplaceProposal
 } from './mls.js'
 import type { AcceptedReport, Ballot, Signed } from './paxos.js'
-import type { Head, Invite } from './sync.js'
+import type { ForkEvidence, Head, Invite, RepairHead } from './sync.js'
 
 /** Server: the acceptor's state for the open slot of a document. Durable before any promise or vote leaves. */
 export interface AcceptorRecord {
@@ -37,6 +37,11 @@ export interface SenderRecord {
   readonly head: Head
   /** Position of the head's envelope in the log. */
   readonly position: bigint
+  /**
+   * On a server that came to the document later: the epoch in which the sender's own device first brought an envelope. From
+   * there on none may be missing.
+   */
+  readonly begunEpoch: bigint
 }
 
 /** Server: a mailbox. */
@@ -63,6 +68,36 @@ export interface AppliedRecord {
   readonly toldSeq: bigint
   /** A message of it was opened here: its head is known first hand, and the state of another member does not move it. */
   readonly opened: boolean
+}
+
+/** Device: how much of a member's messages counts (SPEC SYNC-021). */
+export interface StandingRecord {
+  /** The member. */
+  readonly member: Uint8Array
+  /** Its furthest message that a commit's Cut or another member's message names; absent when none is ahead of this device. */
+  readonly named: RepairHead | undefined
+  /** A commit has taken its right to write. */
+  readonly silenced: boolean
+  /** The latest slot that did. */
+  readonly silencedSlot: bigint
+  /** Where its chain stood before the first message whose content was passed over, if any was. */
+  readonly passedOver: RepairHead | undefined
+}
+
+/** Device: content of a member that this device lacks and cannot have by messages. */
+export interface LackRecord {
+  /** Where the member's chain stood here before what is lacking. */
+  readonly position: RepairHead
+  /** How often the members were asked for it. */
+  readonly attempts: number
+}
+
+/** Device: a member that signed two chains; nothing more of it is taken. */
+export interface ForkRecord {
+  /** The member. */
+  readonly member: Uint8Array
+  /** The proof, if this device has it. */
+  readonly evidence: ForkEvidence | undefined
 }
 
 /** Device: how far one server's log is known, and what it has receipted of this device. */
@@ -133,9 +168,14 @@ export interface RemoveIntent {
 export interface RotateIntent {
   /** Epoch at which it was asked for: a commit of this device in it or later satisfies it. */
   readonly sinceEpoch: bigint
+  /** Nobody asked, it was time: anybody's commit satisfies it. */
+  readonly automatic: boolean
 }
 
-/** Device: a commit this device has built and proposed in a slot. Durable before its Accept leaves. */
+/**
+ * Device: a commit this device has built and proposed in a slot. Durable before its Accept leaves, and kept until the slot
+ * is decided.
+ */
 export interface PendingCommitRecord {
   /** Slot. */
   readonly slot: bigint
@@ -143,7 +183,7 @@ export interface PendingCommitRecord {
   readonly value: Uint8Array
   /** The group room's serialised state of the next epoch. */
   readonly next: Uint8Array
-  /** Keys of the intents it carries out. */
+  /** Keys of the intents it carries out; none when servers refused it. It may have been voted for all the same. */
   readonly intents: readonly bigint[]
 }
 
@@ -155,6 +195,10 @@ export interface DocumentRecord {
   readonly joinedEpoch: bigint
   /** It was removed since. */
   readonly removed: boolean
+  /** It has asked to be removed. */
+  readonly leaving: boolean
+  /** When it entered the present epoch, milliseconds since the Unix epoch. */
+  readonly epochSinceMs: bigint
 }
 
 /** Device: the duty to give the document's state to members this device added. */

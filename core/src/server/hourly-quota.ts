@@ -1,7 +1,7 @@
 /**
- * How many documents one device may create (SPEC SRV): an hour's worth at once, then as many an hour, counted per
- * endpoint key over all its connections. Volatile; it slows down who fills the disk and does not replace the operator's
- * policy, since keys cost nothing. Called by the documents.
+ * How often one key may do a thing (SPEC SRV): an hour's worth at once, then as many an hour. Documents created by a
+ * device are counted this way over all its connections, and control messages of a member that may not write. Volatile; it
+ * slows down who fills the disk and does not replace the operator's policy.
  */
 import { toHex } from '../bytes.js'
 import type { Clock } from '../plugin/index.js'
@@ -14,10 +14,10 @@ interface Use {
   readonly lastMs: number
 }
 
-export class CreateQuota {
+export class HourlyQuota {
   readonly #clock: Clock
   readonly #perHour: number
-  /** By endpoint key in hexadecimal, the one used longest ago first. */
+  /** By key in hexadecimal, the one used longest ago first. */
   readonly #uses = new Map<string, Use>()
 
   constructor(clock: Clock, perHour: number) {
@@ -29,11 +29,11 @@ export class CreateQuota {
     return this.#uses.size
   }
 
-  /** 0 when this device may create one more, which is counted, else the milliseconds until it may. */
-  take(peer: Uint8Array): number {
+  /** 0 when this key may do it once more, which is counted, else the milliseconds until it may. */
+  take(id: Uint8Array): number {
     const nowMs = this.#clock.now()
     this.#forgetBefore(nowMs - hourMs)
-    const key = toHex(peer)
+    const key = toHex(id)
     const bucket = this.#uses.get(key)?.bucket ?? new TokenBucket(this.#clock, this.#perHour / 3_600, this.#perHour)
     const waitMs = bucket.take()
     if (waitMs > 0) return waitMs

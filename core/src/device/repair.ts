@@ -1,0 +1,296 @@
+/**
+ * Content that messages did not bring (SPEC SYNC-025 to SYNC-028): a member signed two chains and servers hold one each, a
+ * key is gone, a removed member's message is nowhere to be had. The device says what it has and asks the members; who has
+ * more answers with the difference the CRDT computes. What one honest member has applied, all of them get.
+ */
+import { toHex } from '../bytes.js'
+import { HeddleError } from '../errors.js'
+import { convictedBy, samePosition } from '../sync/index.js'
+import {
+  type ForkEvidence,
+  ForkRecord,
+  type Head,
+  LackRecord,
+  type RepairAnswer,
+  type RepairHead,
+  type RepairRequest
+} from '../wire/index.js'
+import { type Room, report } from './room.js'
+import type { Turn } from './store.js'
+
+/** How soon it is asked: others with the same question may be first. */
+const askMsMax = 2_000
+const answerMsMax = 3_000
+const retryMs = 30_000
+const retryMsMax = 3_600_000
+const attemptsMax = 8
+/** What servers hold is asked of them first. */
+const behindMs = 10_000
+const headsMax = 64
+const positionsMax = 256
+const answersMax = 64
+
+/** An answer that is due: the difference is computed when it is sealed. */
+export interface DueAnswer {
+  readonly version: Uint8Array
+  readonly answer: RepairAnswer
+}
+
+interface Lack {
+  position: RepairHead
+  attempts: number
+  dueMs: number
+}
+
+interface OpenAnswer {
+  readonly due: DueAnswer
+  readonly attempt: number
+  /** Positions others have answered with. */
+  readonly covered: Set<string>
+  readonly timer: Disposable
+}
+
+export interface StoredRepair {
+  readonly lacks: readonly LackRecord[]
+  readonly forks: readonly ForkRecord[]
+}
+
+export interface RepairHooks {
+  ask(request: RepairRequest): void
+  answer(due: DueAnswer): void
+  /** Nothing more of this member is taken. */
+  frozen(member: Uint8Array): void
+  /** Whether more of the member counts than is here. */
+  isBehind(member: Uint8Array): boolean
+}
+
+export class Repair {
+  readonly #room: Room
+  readonly #hooks: RepairHooks
+  readonly #lacks = new Map<string, Lack>()
+  readonly #forks = new Map<string, ForkRecord>()
+  /** Members of whom more counts than is here, until their messages have come. */
+  readonly #behind = new Map<string, { readonly member: Uint8Array; readonly sinceMs: number }>()
+  readonly #dirtyLacks = new Map<string, Uint8Array>()
+  readonly #dirtyForks = new Set<string>()
+  readonly #answers = new Map<string, OpenAnswer>()
+  /** Positions in forked chains that somebody was seen to stand at, this device included. */
+  readonly #positions = new Set<string>()
+  #timer: Disposable | undefined
+  #disposed = false
+
+  constructor(room: Room, { lacks, forks }: StoredRepair, hooks: RepairHooks) {
+    this.#room = room
+    this.#hooks = hooks
+    for (const fork of forks) this.#forks.set(toHex(fork.member), fork)
+    for (const { position } of lacks)
+      this.#lacks.set(toHex(position.member), { position, attempts: 0, dueMs: this.#soon(askMsMax) })
+  }
+
+  /** Members of whom this device is known to lack content. */
+  get lacking(): number {
+    return this.#lacks.size
+  }
+
+  /** Members shown to have signed two chains. */
+  get forked(): readonly string[] {
+    return [...this.#forks.keys()]
+  }
+
+  isForked(member: string): boolean {
+    return this.#forks.has(member)
+  }
+
+  /**
+   * The member signed two chains: nothing more of it is taken here, and the members even out what they took.
+   * `evidence`: undefined when this device saw it but cannot prove it to others.
+   */
+  convict(member: Uint8Array, evidence: ForkEvidence | undefined): void {
+    const key = toHex(member)
+    if (this.#forks.has(key)) return
+    this.#forks.set(key, { member: member.slice(), evidence })
+    this.#dirtyForks.add(key)
+    this.#lack(this.#position(member))
+    this.#hooks.frozen(member)
+    report(
+      this.#room,
+      new HeddleError('SEQUENCE_CONFLICT', `member ${key} signed two chains; an admin should remove it`)
+    )
+  }
+
+  /** The chain of a member moves on from here without content that cannot be opened or was passed over. */
+  lacks(position: RepairHead): void {
+    this.#lack(position)
+  }
+
+  /** More of a member counts than this device has: the servers are asked first. */
+  isBehind(member: Uint8Array): void {
+    const key = toHex(member)
+    if (this.#behind.has(key)) return
+    this.#behind.set(key, { member, sinceMs: this.#room.context.clock.now() })
+    this.#schedule()
+  }
+
+  /** Another member lacks something. */
+  onRequest(sender: Uint8Array, head: Head, request: RepairRequest): void {
+    this.#convictBy(request.forks)
+    const mine: Head[] = []
+    for (const theirs of request.heads) {
+      const position = this.#position(theirs.member)
+      const key = toHex(theirs.member)
+      if (this.isForked(key) && !samePosition(position, theirs) && this.#isNews(theirs)) this.#lack(position)
+      const isAhead = position.seq > theirs.seq
+      const isElsewhere = !samePosition(position, theirs) && (position.seq === theirs.seq || this.isForked(key))
+      if (position.seq > 0n && (isAhead || isElsewhere)) mine.push(position)
+      // The answers reach this device as well.
+      const lack = this.#lacks.get(key)
+      if (lack !== undefined && lack.attempts === 0 && samePosition(lack.position, theirs)) this.#asked(key, lack)
+    }
+    if (mine.length === 0 || this.#answers.size >= answersMax) return
+    const id = toHex(head.hash)
+    const timer = this.#room.context.clock.setTimer(this.#random(answerMsMax), () => this.#answer(id))
+    const due = { version: request.version.slice(), answer: { request: head, heads: mine } }
+    this.#answers.set(id, { due, attempt: request.attempt, covered: new Set(), timer })
+    this.#room.context.log('debug', 'repair.asked', { document: this.#room.id, by: toHex(sender) })
+  }
+
+  /** A member's message holds what another, or this device, asked for. */
+  onAnswer({ request, heads }: RepairAnswer): void {
+    const open = this.#answers.get(toHex((request as Head).hash))
+    for (const head of heads) {
+      open?.covered.add(positionKey(head))
+      const key = toHex(head.member)
+      const lack = this.#lacks.get(key)
+      if (lack === undefined || lack.attempts === 0 || samePosition(head, lack.position)) continue
+      // Answers on other positions of a fork come by themselves.
+      this.#lacks.delete(key)
+      this.#dirtyLacks.set(key, head.member)
+    }
+  }
+
+  /** Asks for what is due, if somebody is there to hear it (`online`), and makes what changed durable with the turn. */
+  step(turn: Turn, online: boolean): void {
+    const nowMs = this.#room.context.clock.now()
+    for (const [key, { member, sinceMs }] of this.#behind) {
+      if (!this.#hooks.isBehind(member)) this.#behind.delete(key)
+      else if (nowMs - sinceMs >= behindMs) {
+        this.#behind.delete(key)
+        this.#lack(this.#position(member))
+      }
+    }
+    const due = [...this.#lacks].filter(([, { dueMs }]) => dueMs <= nowMs).slice(0, headsMax)
+    if (due.length > 0 && online) this.#ask(due)
+    this.#write(turn)
+    if (online) this.#schedule()
+  }
+
+  [Symbol.dispose](): void {
+    this.#disposed = true
+    this.#timer?.[Symbol.dispose]()
+    for (const { timer } of this.#answers.values()) timer[Symbol.dispose]()
+    this.#answers.clear()
+  }
+
+  #ask(due: readonly (readonly [string, Lack])[]): void {
+    const { replica } = this.#room
+    const forks = due.flatMap(([key]) => this.#forks.get(key)?.evidence ?? []).slice(0, 8)
+    const attempt = Math.max(...due.map(([, { attempts }]) => attempts)) + 1
+    const heads = due.map(([, { position }]) => position).sort((a, b) => (toHex(a.member) < toHex(b.member) ? -1 : 1))
+    this.#hooks.ask({ version: replica.doc.version(), heads, attempt, forks })
+    for (const [key, lack] of due) this.#asked(key, lack)
+  }
+
+  /** It was asked for, by this device or by another in the same place: later, again. */
+  #asked(key: string, lack: Lack): void {
+    lack.attempts++
+    lack.dueMs = this.#room.context.clock.now() + Math.min(retryMs * 2 ** (lack.attempts - 1), retryMsMax)
+    this.#dirtyLacks.set(key, lack.position.member)
+    // Of a fork, all the others may stand where this device stands.
+    if (lack.attempts < (this.isForked(key) ? 3 : attemptsMax)) return
+    if (this.isForked(key)) this.#lacks.delete(key)
+    else lack.dueMs = Number.POSITIVE_INFINITY
+  }
+
+  #answer(id: string): void {
+    const open = this.#answers.get(id)
+    if (open === undefined) return
+    this.#answers.delete(id)
+    const { attempt, covered, due } = open
+    if (attempt === 1 && due.answer.heads.every((head) => covered.has(positionKey(head)))) return
+    this.#hooks.answer(due)
+    this.#room.wake()
+  }
+
+  #convictBy(forks: readonly ForkEvidence[]): void {
+    const { crypto, groupId, group } = this.#room
+    for (const evidence of forks) {
+      const member = convictedBy(evidence, groupId, (id, epoch, signed, signature) => {
+        const key = group.public.member(id)?.signaturePublicKey ?? group.signatureKeyOf(id, epoch)
+        return key !== undefined && crypto.verify(key, signed, signature)
+      })
+      if (member !== undefined) this.convict(member, evidence)
+    }
+  }
+
+  #lack(position: RepairHead): void {
+    const key = toHex(position.member)
+    const lack = this.#lacks.get(key)
+    if (this.isForked(key)) this.#isNews(position)
+    if (lack === undefined) this.#lacks.set(key, { position, attempts: 0, dueMs: this.#soon(askMsMax) })
+    else if (position.seq < lack.position.seq) lack.position = position
+    this.#dirtyLacks.set(key, position.member)
+    this.#schedule()
+  }
+
+  /** Where this device stands in a member's chain: before what it lacks. */
+  #position(member: Uint8Array): RepairHead {
+    const lack = this.#lacks.get(toHex(member))
+    return lack?.position ?? this.#room.vector.get(member) ?? { member, seq: 0n, hash: new Uint8Array(32) }
+  }
+
+  #isNews(position: RepairHead): boolean {
+    const key = positionKey(position)
+    if (this.#positions.has(key) || this.#positions.size >= positionsMax) return false
+    this.#positions.add(key)
+    return true
+  }
+
+  #write(turn: Turn): void {
+    const { store } = this.#room
+    for (const [key, member] of this.#dirtyLacks) {
+      const lack = this.#lacks.get(key)
+      if (lack === undefined) turn.del(store.key('lack', member))
+      else turn.put(store.key('lack', member), LackRecord.encode({ position: lack.position, attempts: lack.attempts }))
+    }
+    this.#dirtyLacks.clear()
+    for (const key of this.#dirtyForks) {
+      const fork = this.#forks.get(key)
+      if (fork !== undefined) turn.put(store.key('fork', fork.member), ForkRecord.encode(fork))
+    }
+    this.#dirtyForks.clear()
+  }
+
+  #schedule(): void {
+    this.#timer?.[Symbol.dispose]()
+    this.#timer = undefined
+    const due = [...this.#lacks.values()].map(({ dueMs }) => dueMs)
+    for (const { sinceMs } of this.#behind.values()) due.push(sinceMs + behindMs)
+    const next = Math.min(...due)
+    if (this.#disposed || !Number.isFinite(next)) return
+    const delayMs = Math.max(0, next - this.#room.context.clock.now())
+    this.#timer = this.#room.context.clock.setTimer(delayMs, () => this.#room.wake())
+  }
+
+  #soon(ms: number): number {
+    return this.#room.context.clock.now() + this.#random(ms)
+  }
+
+  #random(ms: number): number {
+    const [high = 0, low = 0] = this.#room.context.random(2)
+    return Math.floor(((high * 256 + low) / 65_536) * ms)
+  }
+}
+
+function positionKey({ member, seq, hash }: RepairHead): string {
+  return `${toHex(member)} ${seq} ${toHex(hash)}`
+}
