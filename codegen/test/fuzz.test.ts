@@ -13,6 +13,7 @@ const seed = 20_261_121
 /** For one input, from the first byte to the answer; a collection of garbage may fall into it. */
 const slowestMsMax = 250
 const rssBytesMax = 1_000_000_000
+const keptBytesMax = 8_000_000
 
 test('of 200,000 damaged messages none is misread, crashes a codec or hangs it', async () => {
   const all = await comparedSubjects()
@@ -25,6 +26,7 @@ test('of 200,000 damaged messages none is misread, crashes a codec or hangs it',
   expect(Object.keys(run.refusedByCode).sort()).toEqual(allCodes)
   expect(run.slowestMs).toBeLessThan(slowestMsMax)
   expect(run.rssBytesMax).toBeLessThan(rssBytesMax)
+  expect(run.keptBytes).toBeLessThan(keptBytesMax)
   // That it finds what a lax decoder takes shows that it searches in the right places.
   expect(run.malformedTakenByTsProto).toBeGreaterThan(inputs / 10)
 }, 120_000)

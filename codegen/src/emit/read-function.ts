@@ -1,7 +1,7 @@
 /**
  * Emits the function that reads one message: a single loop over its fields that leaves nothing unchecked. Plain numbers,
  * texts and byte arrays carry a bit in `seen`; whatever is undefined until it is read needs none, so that a oneof may
- * have any number of members.
+ * have any number of members. A message with more than 31 of the others has several masks.
  */
 import {
   type Field,
@@ -30,7 +30,7 @@ export function emitReadFunction(model: Model, message: Message, strict: boolean
     ...(message.maxSize === undefined ? [] : [`reader.size(end, ${message.maxSize}, ${type})`]),
     ...(message.canonical ? ['const outerCanonical = reader.canonical', 'reader.canonical = true'] : []),
     ...declarations(message),
-    ...(bits.size > 0 ? ['let seen = 0'] : []),
+    ...[...new Set([...bits.values()].map(({ mask }) => mask))].map((mask) => `let ${mask} = 0`),
     'let unknown = 0',
     'let tag = 0',
     'while (reader.pos < end) {',
@@ -73,18 +73,40 @@ const takenNames = new Set([
   ...['switch', 'this', 'throw', 'true', 'try', 'typeof', 'var', 'void', 'while', 'with', 'yield', 'arguments', 'eval']
 ])
 
+function isTaken(name: string): boolean {
+  return takenNames.has(name) || /^seen\d+$/.test(name)
+}
+
 function local(name: string): string {
-  return takenNames.has(name) ? `${name}Field` : name
+  return isTaken(name) ? `${name}Field` : name
 }
 
 function property(name: string): string {
-  return takenNames.has(name) ? `${name}: ${local(name)}` : name
+  return isTaken(name) ? `${name}: ${local(name)}` : name
 }
 
+/** Where a read function marks that it has seen a field: a bit of one of its variables. */
+interface SeenBit {
+  readonly mask: string
+  readonly bit: number
+}
+
+/** Bits that a small integer has without its sign. */
+const bitsPerMask = 31
+
 /** One bit for every field whose absence does not show in its local variable. */
-function seenBits(message: Message): ReadonlyMap<Field, number> {
+function seenBits(message: Message): ReadonlyMap<Field, SeenBit> {
   const counted = message.fields.filter((field) => (field.repeated ? isNumber(field) : !hasPresence(field)))
-  return new Map(counted.map((field, index) => [field, 2 ** index]))
+  return new Map(
+    counted.map((field, index) => {
+      const word = Math.floor(index / bitsPerMask)
+      return [field, { mask: word === 0 ? 'seen' : `seen${word + 1}`, bit: 2 ** (index % bitsPerMask) }]
+    })
+  )
+}
+
+function markSeen({ mask, bit }: SeenBit, place: string): string {
+  return `${mask} = reader.once(${mask}, ${bit}, ${place})`
 }
 
 function declarations(message: Message): readonly string[] {
@@ -127,7 +149,7 @@ function emitCase(
   model: Model,
   message: Message,
   field: Field,
-  bits: ReadonlyMap<Field, number>,
+  bits: ReadonlyMap<Field, SeenBit>,
   strict: boolean
 ): string {
   const label = `case ${tagOf(field)}:`
@@ -139,7 +161,7 @@ function emitCase(
   const bit = bits.get(field)
   return [
     label,
-    bit === undefined ? `reader.unset(${name}, ${place})` : `seen = reader.once(seen, ${bit}, ${place})`,
+    bit === undefined ? `reader.unset(${name}, ${place})` : markSeen(bit, place),
     `${name} = ${readValue(field, 'end', place)}`,
     ...valueChecks(field, name, place),
     ...(strict && bit !== undefined && !isRequired(field)
@@ -165,7 +187,7 @@ function emitRepeatedCase(
   model: Model,
   message: Message,
   field: Field,
-  bits: ReadonlyMap<Field, number>
+  bits: ReadonlyMap<Field, SeenBit>
 ): string {
   const place = placeOf(message, field)
   const name = local(field.localName)
@@ -180,7 +202,7 @@ function emitRepeatedCase(
   const value = readValue(field, 'packedEnd', place)
   return [
     `${label} {`,
-    `seen = reader.once(seen, ${bits.get(field)}, ${place})`,
+    ...(bit === undefined ? [] : [markSeen(bit, place)]),
     `const packedEnd = reader.length(end, ${place})`,
     `reader.notDefault(packedEnd === reader.pos, ${place})`,
     'while (reader.pos < packedEnd) {',
@@ -230,11 +252,11 @@ function valueChecks(field: Field, value: string, place: string): readonly strin
   return outside === '' ? [] : [`if (${outside}) throw reader.error('range', ${place}, \`\${${value}}\`)`]
 }
 
-function finalChecks(message: Message, bits: ReadonlyMap<Field, number>): readonly string[] {
+function finalChecks(message: Message, bits: ReadonlyMap<Field, SeenBit>): readonly string[] {
   return [
     ...message.fields.filter(isRequired).map((field) => {
       const bit = bits.get(field)
-      const missing = bit === undefined ? `${local(field.localName)} === undefined` : `(seen & ${bit}) === 0`
+      const missing = bit === undefined ? `${local(field.localName)} === undefined` : `(${bit.mask} & ${bit.bit}) === 0`
       return `if (${missing}) throw reader.error('required', ${placeOf(message, field)})`
     }),
     ...message.oneofs

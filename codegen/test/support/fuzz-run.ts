@@ -5,6 +5,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import { frameBodyName, frameMessageName } from '@heddle/codegen'
 import { WireError } from '../../../core/src/wire/index.js'
+import { reachableBytes } from '../../../core/src/wire/testing/memory.js'
 import type { AnyMessage } from './arbitraries.js'
 import { mutate, type Random, seededRandom } from './mutate.js'
 import { randomMessage } from './random-message.js'
@@ -30,6 +31,8 @@ export interface FuzzRun {
   readonly malformedTakenByTsProto: number
   /** The longest that one input took to decode, milliseconds. */
   readonly slowestMs: number
+  /** What the second half of the inputs left behind in memory, bytes. */
+  readonly keptBytes: number
   /** The greatest resident memory of the process on the way, bytes. */
   readonly rssBytesMax: number
 }
@@ -54,7 +57,9 @@ export function fuzz(subjects: readonly ComparedSubject[], { inputs, seed, progr
   let malformedTakenByTsProto = 0
   let slowestMs = 0
   let rssBytesMax = 0
+  let keptAtHalf = 0
   for (let done = 0; done < inputs; done++) {
+    if (done === Math.floor(inputs / 2)) keptAtHalf = reachableBytes()
     const target = targets[done % targets.length] as Target
     if (Math.floor(done / targets.length) % inputsPerBases === 0) target.bases = newBases(target, random)
     const base = target.bases[random(target.bases.length)] as Uint8Array
@@ -79,7 +84,7 @@ export function fuzz(subjects: readonly ComparedSubject[], { inputs, seed, progr
   const refused = inputs - accepted
   return {
     ...{ inputs, targets: targets.length, accepted, refused, refusedByCode },
-    ...{ malformedTakenByTsProto, slowestMs, rssBytesMax }
+    ...{ malformedTakenByTsProto, slowestMs, rssBytesMax, keptBytes: reachableBytes() - keptAtHalf }
   }
 }
 

@@ -11,6 +11,7 @@ import { Standings } from '../sync/index.js'
 import { type Head, Role, type RoleSetProposal } from '../wire/index.js'
 import type { Document, DocumentEvent, DocumentStatus, InviteOptions, Member, RoleName } from './api.js'
 import { Changes, removedError } from './changes.js'
+import { Expiry } from './expiry.js'
 import { Following } from './following.js'
 import { type Control, Incoming } from './incoming.js'
 import type { Intent } from './intents.js'
@@ -59,6 +60,7 @@ export class OpenDocument implements Document {
   readonly #positions = new Map<string, bigint>()
   /** Set while decided slots wait: since when, since when nothing came, and what had been applied then. */
   #heldBack: { readonly sinceMs: number; quietMs: number; applied: number; timer: Disposable } | undefined
+  readonly #expiry: Expiry
 
   private constructor(start: RoomStart, stored: Stored, onDisposed: () => void) {
     this.#onDisposed = onDisposed
@@ -70,6 +72,7 @@ export class OpenDocument implements Document {
       emit: (event) => this.#emit(event)
     }
     this.#room = room
+    this.#expiry = new Expiry(room, () => this.#following.isLevel)
     this.#repair = new Repair(room, stored, {
       ask: (value) => this.#outgoing.queueControl({ $case: 'repairRequest', value }),
       answer: (due) => this.#outgoing.queueAnswer(due),
@@ -236,6 +239,7 @@ export class OpenDocument implements Document {
     this.#abort.abort(new HeddleError('DISPOSED', `document ${this.id} is closed`))
     this.#localChanges[Symbol.dispose]()
     this.#heldBack?.timer[Symbol.dispose]()
+    this.#expiry[Symbol.dispose]()
     this.#outgoing.dispose()
     this.#repair[Symbol.dispose]()
     this.#changes.dispose(
@@ -278,6 +282,7 @@ export class OpenDocument implements Document {
     const online = this.#following.readyLinks.length > 0 && !this.#changes.holdsBack
     this.#repair.step(turn, online)
     await this.#outgoing.step(turn, online)
+    this.#expiry.step()
     const { group, removed } = this.#room
     store.putGroup(turn, group.takeDirtyRecords())
     for (const [server, position] of positions) this.#positions.set(server, position)
@@ -352,6 +357,7 @@ export class OpenDocument implements Document {
   #fail(error: HeddleError): void {
     this.#failure = error
     this.#heldBack?.timer[Symbol.dispose]()
+    this.#expiry[Symbol.dispose]()
     this.#outgoing.dispose()
     this.#repair[Symbol.dispose]()
     this.#outgoing.giveUp(error)

@@ -21,7 +21,7 @@ import type { Turn } from './store.js'
 /** How soon it is asked: others with the same question may be first. */
 const askMsMax = 2_000
 const answerMsMax = 3_000
-const retryMs = 30_000
+const retryMs = 10_000
 const retryMsMax = 3_600_000
 const attemptsMax = 8
 /** What servers hold is asked of them first. */

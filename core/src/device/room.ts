@@ -5,7 +5,7 @@
 import type { CryptoProvider } from '../crypto/index.js'
 import { HeddleError } from '../errors.js'
 import type { MemberGroup } from '../group/index.js'
-import type { SlotConfig } from '../paxos/index.js'
+import { type SlotConfig, slotConfigOf } from '../paxos/index.js'
 import type { Context } from '../plugin/index.js'
 import type { StateVector } from '../sync/index.js'
 import type { DocumentEvent } from './api.js'
@@ -52,13 +52,5 @@ export function asHeddleError(error: unknown, what: string): HeddleError {
 
 /** What the present slot of a group is decided under. */
 export function slotConfig(group: MemberGroup): SlotConfig {
-  const { groupId, epoch, ctx, servers } = group.public
-  return {
-    group: groupId,
-    slot: epoch,
-    ctx,
-    servers: servers.servers.map(({ id }) => id),
-    faultBound: servers.faultBound,
-    leafKey: (leaf) => group.public.memberAtLeaf(leaf)?.signaturePublicKey
-  }
+  return slotConfigOf(group.public)
 }

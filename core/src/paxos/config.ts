@@ -20,6 +20,28 @@ export interface SlotConfig {
   leafKey(leaf: number): Uint8Array | undefined
 }
 
+/** What of a group's epoch decides how its slot is decided. */
+export interface SlotEpoch {
+  readonly groupId: Uint8Array
+  readonly epoch: bigint
+  readonly ctx: Uint8Array
+  readonly servers: { readonly servers: readonly { readonly id: Uint8Array }[]; readonly faultBound: number }
+  memberAtLeaf(leaf: number): { readonly signaturePublicKey: Uint8Array } | undefined
+}
+
+/** The configuration of the slot that ends this epoch. */
+export function slotConfigOf(group: SlotEpoch): SlotConfig {
+  const { groupId, epoch, ctx, servers } = group
+  return {
+    group: groupId,
+    slot: epoch,
+    ctx,
+    servers: servers.servers.map(({ id }) => id),
+    faultBound: servers.faultBound,
+    leafKey: (leaf) => group.memberAtLeaf(leaf)?.signaturePublicKey
+  }
+}
+
 /** Most acceptors a document can have; bounds the size of proofs and certificates. */
 export const serversMax = 7
 

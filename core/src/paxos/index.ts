@@ -49,7 +49,7 @@ export {
 export { compareBallots, equalBallots, roundJumpMax } from './ballot.js'
 export { PreemptionBudget } from './budget.js'
 export { type CheckedDecision, type CheckedVote, inspectDecided, inspectVote } from './certificate.js'
-export { assertConfig, isServer, quorum, type SlotConfig, serversMax } from './config.js'
+export { assertConfig, isServer, quorum, type SlotConfig, type SlotEpoch, serversMax, slotConfigOf } from './config.js'
 export type { Evidence } from './evidence.js'
 export { Learner, type LearnerEffect } from './learner.js'
 export type { Pulse } from './pacing.js'
@@ -58,11 +58,11 @@ export { Proposer, type ProposerEffect, type ProposerEvent, type ProposerOptions
 export { inspectReport, type Report, type Selection, select } from './selection.js'
 export {
   type Bad,
+  type PromiseStatement,
   parseAccept,
   parsePrepare,
   parsePromise,
   parseVote,
-  type PromiseStatement,
   type SignatureCheck,
   type Statement,
   signedInput,

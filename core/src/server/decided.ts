@@ -39,6 +39,8 @@ async function learn(document: Document, told: DecidedSlot, teller: ServerChanne
   if (inspected.kind === 'bad') throw document.problem('INVALID', inspected.reason)
   verifyAll(parts, inspected.checks)
   const { next, welcomeRefs } = await checkDecidedValue(document, told)
+  const returns = !document.isServed && next.lists(parts.identity.id)
+  if (returns) document.beginning = { ...document.beginning, broughtIn: next.number }
   document.begin(next)
   document.values.clear()
   const place: WelcomePlace = { slot: told.slot, position: document.position }
@@ -49,6 +51,7 @@ async function learn(document: Document, told: DecidedSlot, teller: ServerChanne
       store.decided(told),
       store.group(next.number, next.group.save()),
       store.acceptor(document.acceptor.record),
+      ...(returns ? [store.beginning(document.beginning)] : []),
       ...welcomeRefs.map((ref) => store.welcome(ref, place))
     ]
   }

@@ -12,17 +12,17 @@ import {
   type DecidedSlot,
   Receipt,
   type SenderRecord,
-  type Signed,
-  SIGNATURE_LABELS
+  SIGNATURE_LABELS,
+  type Signed
 } from '../wire/index.js'
 import type { Epoch, EpochMember } from './epoch.js'
-import type { Mailbox } from './mailbox.js'
 import { HeldPrepares } from './held.js'
 import { HourlyQuota } from './hourly-quota.js'
+import type { Mailbox } from './mailbox.js'
 import { Mutex } from './mutex.js'
 import { type ServerParts, signStatement } from './parts.js'
 import { RecentLog } from './recent.js'
-import type { DocumentStore, StoredEnvelope } from './store.js'
+import type { Beginning, DocumentStore, StoredEnvelope } from './store.js'
 import type { Subscription } from './subscription.js'
 import type { ValueCache } from './value-check.js'
 import type { WelcomeWaiters } from './welcome.js'
@@ -32,6 +32,7 @@ export interface DocumentInit {
   readonly parts: ServerParts
   readonly group: Uint8Array
   readonly store: DocumentStore
+  readonly beginning: Beginning
   /** Retained epochs in ascending order, the open one last. */
   readonly epochs: readonly Epoch[]
   readonly acceptor: AcceptorRecord | undefined
@@ -70,6 +71,9 @@ export class Document {
   readonly heads: StateVector
   position: bigint
   senderCount: number
+  beginning: Beginning
+  /** By member id in hexadecimal: epoch since which the sender's own device has left out nothing (SRV-072). */
+  readonly begun: Map<string, bigint>
   acceptor: Acceptor
   #epochs: readonly Epoch[]
   #lastWrite: Promise<void> = Promise.resolve()
@@ -80,6 +84,8 @@ export class Document {
     this.parts = parts
     this.group = init.group
     this.store = init.store
+    this.beginning = init.beginning
+    this.begun = new Map(senders.map(({ head, begunEpoch }) => [toHex(head.member), begunEpoch]))
     this.#epochs = epochs
     this.values = init.values
     this.readersQuota = new HourlyQuota(parts.context.clock, parts.limits.controlsPerReaderPerHour)
@@ -134,6 +140,17 @@ export class Document {
   /** Lets members of retained past epochs through too: they may learn that they were removed. Throws NOT_A_MEMBER. */
   requirePastMember(endpointId: Uint8Array): void {
     if (!this.#epochs.some((epoch) => epoch.memberByEndpoint(endpointId) !== undefined)) throw this.notAMember()
+  }
+
+  /** Whether the document still, or again, is this server's to serve; else it keeps what it has for reading. */
+  get isServed(): boolean {
+    return this.current.lists(this.parts.identity.id)
+  }
+
+  /** Throws STALE_EPOCH: who asks has not learned that the document went to other servers. */
+  requireServed(): void {
+    if (!this.isServed)
+      throw this.problem('STALE_EPOCH', 'this server was removed from the document and keeps the past only')
   }
 
   notAMember(): HeddleError {

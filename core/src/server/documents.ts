@@ -5,11 +5,11 @@
 import { equalBytes, toHex } from '../bytes.js'
 import { HeddleError } from '../errors.js'
 import { PublicGroup } from '../group/index.js'
-import { Acceptor } from '../paxos/index.js'
 import type { Create } from '../wire/index.js'
-import { HourlyQuota } from './hourly-quota.js'
+import { type Began, checkCreate, entriesOf } from './create.js'
 import { Document } from './document.js'
 import { Epoch } from './epoch.js'
+import { HourlyQuota } from './hourly-quota.js'
 import { Mutex } from './mutex.js'
 import { done, type Reply, type ServerParts } from './parts.js'
 import { DocumentStore } from './store.js'
@@ -78,29 +78,28 @@ export class Documents {
   }
 
   /**
-   * Creates the document of this GroupInfo. The same again is no error. Throws INVALID, NOT_A_MEMBER, FORBIDDEN,
-   * ALREADY_EXISTS, LIMIT_EXCEEDED.
+   * Takes the document of this GroupInfo up, at its beginning or with the decision that brings this server in. The same
+   * again is no error. Throws INVALID, BAD_SIGNATURE, NOT_A_MEMBER, FORBIDDEN, ALREADY_EXISTS, LIMIT_EXCEEDED.
    */
-  async create({ groupInfo }: Create, peer: Uint8Array): Promise<Reply> {
-    const group = await PublicGroup.fromGroupInfo(groupInfo, this.#parts)
-    this.#checkBeginning(group, peer)
-    const { groupId, document } = group
+  async create(create: Create, peer: Uint8Array): Promise<Reply> {
+    const began = await checkCreate(create, peer, this.#parts)
+    const { groupId, document } = began.group
     const { mayCreate } = this.#parts.policy
     if (mayCreate !== undefined && !(await mayCreate({ peer, group: groupId, crdtType: document.crdtType })))
       throw new HeddleError('FORBIDDEN', 'this server does not let this device create documents', {
         info: { group: groupId }
       })
-    await this.#creating.run(() => this.#store(group, peer))
+    await this.#creating.run(() => this.#store(began, peer))
     return done
   }
 
-  async #store(group: PublicGroup, peer: Uint8Array): Promise<void> {
-    const { groupId, ctx } = group
-    const { storage, identity, writer } = this.#parts
+  async #store(began: Began, peer: Uint8Array): Promise<void> {
+    const { groupId, ctx } = began.group
+    const { storage, writer } = this.#parts
     const store = new DocumentStore(storage, groupId)
-    const created = await store.readCreated()
-    if (created !== undefined && equalBytes(created, ctx)) return
-    if (created !== undefined)
+    const known = await store.readBeginning()
+    if (known !== undefined && equalBytes(known.ctx, ctx)) return
+    if (known !== undefined)
       throw new HeddleError('ALREADY_EXISTS', 'a document with this id and another beginning exists here', {
         info: { group: groupId }
       })
@@ -109,8 +108,7 @@ export class Documents {
       throw new HeddleError('LIMIT_EXCEEDED', 'this device has created too many documents here within an hour', {
         info: { group: groupId, retryAfterMs: waitMs }
       })
-    const { record } = new Acceptor(new Epoch(group).config, identity.id)
-    await writer.write({ put: [store.created(ctx), store.group(group.epoch, group.save()), store.acceptor(record)] })
+    await writer.write({ put: entriesOf(began, store, this.#parts) })
     this.#forgetAbsent(toHex(groupId))
     this.#parts.count('created')
   }
@@ -121,20 +119,6 @@ export class Documents {
     if (look === undefined || look.found) return
     look.tooEarly = true
     this.#slots.delete(key)
-  }
-
-  #checkBeginning(group: PublicGroup, peer: Uint8Array): void {
-    const { groupId, epoch, roster, servers } = group
-    const invalid = (message: string) => new HeddleError('INVALID', message, { info: { group: groupId } })
-    const [creator] = roster
-    if (epoch !== 0n || creator === undefined || roster.length !== 1)
-      throw invalid('a document is created at epoch 0, with its creator as the only member')
-    if (!equalBytes(creator.device.endpointId, peer))
-      throw new HeddleError('NOT_A_MEMBER', 'a document is created by the device that is its only member', {
-        info: { group: groupId }
-      })
-    if (!servers.servers.some(({ id }) => equalBytes(id, this.#parts.identity.id)))
-      throw invalid('this server is not among the servers of the document')
   }
 
   #newSlot(key: string, group: Uint8Array): Slot {
@@ -156,8 +140,8 @@ export class Documents {
   async #open(group: Uint8Array, look: Look): Promise<Document | undefined> {
     const { storage, limits } = this.#parts
     const store = new DocumentStore(storage, group.slice())
-    const created = await store.readCreated()
-    if (created === undefined || look.tooEarly) return undefined
+    const beginning = await store.readBeginning()
+    if (beginning === undefined || look.tooEarly) return undefined
     look.found = true
     const saved = await store.readGroups()
     if (saved.length === 0)
@@ -167,6 +151,7 @@ export class Documents {
       parts: this.#parts,
       group: group.slice(),
       store,
+      beginning,
       epochs,
       acceptor: await store.readAcceptor(),
       senders: await store.readSenders(),

@@ -1,6 +1,6 @@
 /** What the server asks of one epoch's public group: who is in it, who may write, and under which rules its slot is decided. */
 import type { PublicGroup, RosterEntry } from '../group/index.js'
-import type { SlotConfig } from '../paxos/index.js'
+import { isServer, type SlotConfig, slotConfigOf } from '../paxos/index.js'
 import { Role } from '../wire/index.js'
 
 export interface EpochMember {
@@ -19,14 +19,7 @@ export class Epoch {
 
   constructor(group: PublicGroup) {
     this.group = group
-    this.config = {
-      group: group.groupId,
-      slot: group.epoch,
-      ctx: group.ctx,
-      servers: group.servers.servers.map(({ id }) => id),
-      faultBound: group.servers.faultBound,
-      leafKey: (leaf) => group.memberAtLeaf(leaf)?.signaturePublicKey
-    }
+    this.config = slotConfigOf(group)
   }
 
   get number(): bigint {
@@ -38,6 +31,11 @@ export class Epoch {
   /** How many past epochs the group wants kept. */
   get retainedEpochs(): number {
     return this.group.document.policy.retainedEpochs
+  }
+
+  /** Whether this server is one of the document's in this epoch. */
+  lists(server: Uint8Array): boolean {
+    return isServer(this.config, server)
   }
 
   memberById(member: Uint8Array): EpochMember | undefined {

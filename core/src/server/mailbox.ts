@@ -15,6 +15,7 @@ export interface Mailbox {
 /** Runs under the document's mutex, as the other operations do. */
 export function openMailbox(document: Document, request: MailboxOpen, peer: Uint8Array): Reply {
   const { id: owner } = document.requireMember(peer)
+  document.requireServed()
   const { mailbox: id, expiresAtMs } = request
   const { clock } = document.parts.context
   if (expiresAtMs <= BigInt(clock.now())) throw document.problem('INVALID', 'the mailbox would have expired already')
@@ -67,11 +68,12 @@ export function ownMailboxes(
   )
 }
 
-/** Members that were removed have no mailboxes. */
+/** Members that were removed have no mailboxes, and a removed server has none. */
 export function dropOrphanedMailboxes(document: Document): void {
+  const { current, isServed } = document
   drop(
     document,
-    [...document.mailboxes.values()].filter(({ record }) => document.current.memberById(record.owner) === undefined)
+    [...document.mailboxes.values()].filter(({ record }) => !isServed || current.memberById(record.owner) === undefined)
   )
 }
 

@@ -34,6 +34,7 @@ const parts = {
 
 const groupBytes = 16
 const memberBytes = 16
+const ctxBytes = 32
 const documentPrefixBytes = 1 + groupBytes + 1
 
 /** An envelope as it stands in the log. */
@@ -43,6 +44,14 @@ export interface StoredEnvelope {
   readonly member: Uint8Array
   /** Canonical bytes of the Envelope. */
   readonly bytes: Uint8Array
+}
+
+/** How a document came to this server. */
+export interface Beginning {
+  /** Context hash of the epoch it was created with. */
+  readonly ctx: Uint8Array
+  /** First epoch in which this server is, once more, one of the document's; 0 when it is from the beginning. */
+  readonly broughtIn: bigint
 }
 
 /** Where a joiner's Welcome is. */
@@ -87,12 +96,15 @@ export class DocumentStore {
     this.#prefix = concatBytes(Uint8Array.of(kinds.document), group, Uint8Array.of(0))
   }
 
-  /** Context hash of epoch 0; its presence is that of the document. */
-  async readCreated(): Promise<Uint8Array | undefined> {
-    return this.#storage.get(this.#key(parts.created))
+  /** Its presence is that of the document. */
+  async readBeginning(): Promise<Beginning | undefined> {
+    const value = await this.#storage.get(this.#key(parts.created))
+    if (value === undefined) return undefined
+    if (value.length !== ctxBytes + 8) throw corrupt('the beginning of a document in storage does not decode')
+    return { ctx: value.slice(0, ctxBytes), broughtIn: readU64(value, ctxBytes) }
   }
-  created(ctx: Uint8Array): Entry {
-    return { key: this.#key(parts.created), value: ctx }
+  beginning({ ctx, broughtIn }: Beginning): Entry {
+    return { key: this.#key(parts.created), value: concatBytes(ctx, u64Bytes(broughtIn)) }
   }
 
   /** Saved public groups, in ascending order of epochs. */
@@ -129,7 +141,10 @@ export class DocumentStore {
     return this.#range(parts.value)
   }
 
-  /** Decided slots from this one on, before `before`, as many as fit; at least one when there is one. */
+  /**
+   * Decided slots from this one on, before `before`, as many as fit; at least one when there is one. None when this one is
+   * not here: a server that came later lacks those before.
+   */
   async readDecided(from: bigint, before: bigint, itemsMax: number, bytesMax: number): Promise<readonly DecidedSlot[]> {
     if (from >= before) return []
     const slots: DecidedSlot[] = []
@@ -139,7 +154,9 @@ export class DocumentStore {
       for (const { value } of page) {
         bytes += value.length
         if (slots.length > 0 && bytes > bytesMax) return slots
-        slots.push(decodeStored(DecidedSlot, value, 'a decided slot'))
+        const slot = decodeStored(DecidedSlot, value, 'a decided slot')
+        if (slot.slot !== from + BigInt(slots.length)) return slots
+        slots.push(slot)
       }
     return slots
   }

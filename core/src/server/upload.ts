@@ -9,6 +9,7 @@ import type { Entry } from '../plugin/index.js'
 import { type ParsedEnvelope, parseEnvelope } from '../sync/index.js'
 import { EnvelopeKind, type SenderRecord, type Upload } from '../wire/index.js'
 import type { Document } from './document.js'
+import type { EpochMember } from './epoch.js'
 import { errorFields, isOwnFailure, type Reply } from './parts.js'
 import type { StoredEnvelope } from './store.js'
 
@@ -28,13 +29,14 @@ interface SenderOutcome {
 /** Runs under the document's mutex. Throws what refuses the whole upload. */
 export async function storeUpload(document: Document, upload: Upload, channel: ServerChannel): Promise<Reply> {
   const { parts } = document
-  document.requireMember(channel.peer)
+  const uploader = document.requireMember(channel.peer)
+  document.requireServed()
   if (parts.writer.queuedBytes > parts.limits.writeQueueBytesMax)
     throw new HeddleError('OVERLOADED', 'the server cannot store as fast as it receives', {
       info: { group: document.group, retryAfterMs: 1_000 }
     })
   const envelopes = upload.envelopes.map(parseEnvelope)
-  const store = new UploadStore(document, channel)
+  const store = new UploadStore(document, channel, uploader)
   try {
     for (const envelope of envelopes) await store.add(envelope)
   } finally {
@@ -54,15 +56,17 @@ export async function storeUpload(document: Document, upload: Upload, channel: S
 class UploadStore {
   readonly #document: Document
   readonly #channel: ServerChannel
+  readonly #uploader: EpochMember
   readonly #outcomes = new Map<string, SenderOutcome>()
   #stored: StoredEnvelope[] = []
   #entries: Entry[] = []
   #records = new Map<string, SenderRecord>()
   #verified = 0
 
-  constructor(document: Document, channel: ServerChannel) {
+  constructor(document: Document, channel: ServerChannel, uploader: EpochMember) {
     this.#document = document
     this.#channel = channel
+    this.#uploader = uploader
   }
 
   outcomes(): readonly SenderOutcome[] {
@@ -124,9 +128,12 @@ class UploadStore {
       throw document.problem('BEHIND', `this server is at epoch ${document.current.number}, not yet at ${epoch}`)
     const succession = document.heads.succession(envelope)
     if (succession === 'duplicate') return false
-    if (succession === 'old' && (await this.#isStored(envelope))) return false
+    const stored = succession === 'old' ? await this.#find(envelope) : 'none'
+    if (stored === 'same') return false
     const key = this.#requireWriter(envelope)
-    if (succession === 'gap')
+    if (succession === 'old' && stored === 'none')
+      throw document.problem('SEQUENCE_GAP', `envelope ${seq} comes before those that this server has of its sender`)
+    if (succession === 'gap' && !this.#mayBegin(envelope))
       throw document.problem(
         'SEQUENCE_GAP',
         `envelope ${seq} came, but this server lacks those from ${this.#nextSeq(envelope)} on`
@@ -182,8 +189,23 @@ class UploadStore {
       throw this.#document.problem('BAD_SIGNATURE', "an envelope's signature is not its sender's")
   }
 
-  /** Whether this very envelope is in the log; false when another has its number. */
-  async #isStored(envelope: ParsedEnvelope): Promise<boolean> {
+  /**
+   * Whether a sender's chain may begin, or begin anew, with this envelope although those before are missing: on a server
+   * that came later, once for the sender's own device. Others may only begin it, so that none can shut a sender out.
+   */
+  #mayBegin({ header: { member } }: ParsedEnvelope): boolean {
+    const { heads, begun, beginning } = this.#document
+    if (beginning.broughtIn === 0n) return false
+    if (heads.get(member) === undefined) return true
+    return this.#isOwn(member) && (begun.get(toHex(member)) ?? 0n) < beginning.broughtIn
+  }
+
+  #isOwn(member: Uint8Array): boolean {
+    return equalBytes(this.#uploader.id, member)
+  }
+
+  /** Whether this very envelope is in the log, or another with its number. */
+  async #find(envelope: ParsedEnvelope): Promise<'same' | 'other' | 'none'> {
     const { store } = this.#document
     const { member, seq } = envelope.header
     // It may still be on its way to storage, or in this very batch.
@@ -192,7 +214,10 @@ class UploadStore {
     const [position] = await store.readPositions(member, seq, 1)
     if (position === undefined) throw new HeddleError('STORAGE_CORRUPT', `no position is stored for envelope ${seq}`)
     const { bytes } = await store.readEnvelope(position)
-    return equalBytes(bytes, envelope.bytes) || equalBytes(parseEnvelope(bytes).hash, envelope.hash)
+    if (equalBytes(bytes, envelope.bytes)) return 'same'
+    const found = parseEnvelope(bytes)
+    if (found.header.seq !== seq) return 'none'
+    return equalBytes(found.hash, envelope.hash) ? 'same' : 'other'
   }
 
   #conflict({ header, hash }: ParsedEnvelope): HeddleError {
@@ -219,7 +244,7 @@ class UploadStore {
   #append(envelope: ParsedEnvelope): void {
     const document = this.#document
     const { member, seq } = envelope.header
-    if (seq === 1n) {
+    if (document.heads.get(member) === undefined) {
       const max = document.parts.limits.sendersPerDocumentMax
       if (document.senderCount >= max)
         throw document.problem('LIMIT_EXCEEDED', `this server keeps envelopes of at most ${max} senders of a document`)
@@ -232,6 +257,10 @@ class UploadStore {
     document.heads.advance(head)
     this.#stored.push(stored)
     this.#entries.push(...document.store.envelope(stored, seq))
-    this.#records.set(toHex(member), { head, position, begunEpoch: 0n })
+    const key = toHex(member)
+    const { broughtIn } = document.beginning
+    if (broughtIn > 0n && this.#isOwn(member) && (document.begun.get(key) ?? 0n) < broughtIn)
+      document.begun.set(key, document.current.number)
+    this.#records.set(key, { head, position, begunEpoch: document.begun.get(key) ?? 0n })
   }
 }

@@ -4,11 +4,12 @@
  */
 import { toHex } from '../bytes.js'
 import { HeddleError } from '../errors.js'
+import { type PublicGroup, welcomeRefs } from '../group/index.js'
 import { signedInput, valueHash } from '../paxos/index.js'
 import { SIGNATURE_LABELS, Value, ValueContent, WireError } from '../wire/index.js'
 import type { Document } from './document.js'
 import { Epoch } from './epoch.js'
-import { welcomeRefs } from '../group/index.js'
+import type { ServerParts } from './parts.js'
 
 /** Competing values of one slot whose outcome is kept. */
 const valuesMax = 4
@@ -55,16 +56,24 @@ export async function checkValue(
   const key = toHex(valueHash(bytes))
   const known = document.values.get(key)
   if (known !== undefined) return known
+  const checked = await checkValueIn(document.current.group, bytes, document.parts, { decided })
+  document.values.set(key, checked)
+  return checked
+}
+
+/** The same in any epoch of a group, the outcome not kept. */
+export async function checkValueIn(
+  group: PublicGroup,
+  bytes: Uint8Array,
+  { crypto, context }: Pick<ServerParts, 'crypto' | 'context'>,
+  { decided = false }: CheckOptions = {}
+): Promise<CheckedValue> {
   const { content, signature, commit, welcome } = decodeValue(bytes)
-  const { group } = document.current
-  const { crypto, context } = document.parts
   const author = group.committerOf(commit)
   if (!crypto.verify(author.signaturePublicKey, signedInput(SIGNATURE_LABELS.ValueContent, content), signature))
     throw new HeddleError('BAD_SIGNATURE', "the value is not signed by its commit's sender")
   const next = await group.processCommit(commit, decided ? {} : { nowMs: context.clock.now(), welcome })
-  const checked = { next: new Epoch(next), welcomeRefs: welcome.length === 0 ? [] : welcomeRefs(welcome) }
-  document.values.set(key, checked)
-  return checked
+  return { next: new Epoch(next), welcomeRefs: welcome.length === 0 ? [] : welcomeRefs(welcome) }
 }
 
 function decodeValue(bytes: Uint8Array) {

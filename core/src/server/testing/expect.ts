@@ -1,6 +1,7 @@
 /** Small helpers of the server's tests. */
-import type { BodyOf, News, NewsCase } from '../../net/index.js'
+
 import { HeddleError } from '../../errors.js'
+import type { BodyOf, News, NewsCase } from '../../net/index.js'
 import { Receipt, type Signed } from '../../wire/index.js'
 
 /** Whether news are of this kind and, if asked, fit. */
