@@ -16,6 +16,7 @@ const steps = [
   ['build', 'npm', ['run', '-s', 'build']],
   ['types of the tests', 'npx', ['tsc', '-p', 'tsconfig.test.json']],
   ['generated code is up to date', 'npm', ['run', '-s', 'generate:check']],
+  ['compatible with the last release', 'npm', ['run', '-s', 'compat']],
   ['tests', 'npx', ['vitest', 'run', '--reporter=default', '--reporter=json', `--outputFile=${report}`]],
   ['demo', 'node', ['cli/dist/main.js', 'demo', '--json']]
 ]

@@ -3,7 +3,7 @@
 import { cpus, loadavg, platform } from 'node:os'
 import { type Arguments, parseArguments, usage } from './arguments.js'
 import { nowMs } from './process/calls.js'
-import { heading, findings, json, type Report, type ScenarioResult, section } from './report.js'
+import { findings, heading, json, type Report, type ScenarioResult, section } from './report.js'
 import { type Scenario, scenarios } from './scenarios/index.js'
 import { Stage } from './stage.js'
 

@@ -1,6 +1,6 @@
 /** What a scenario reports, and how rounds become one number. */
 
-export type Unit = 'edits/s' | 'envelopes/s' | 'operations/s' | 'ms' | 'µs' | 'bytes' | 'edits' | '×'
+export type Unit = 'edits/s' | 'messages/s' | 'envelopes/s' | 'operations/s' | 'ms' | 'µs' | 'bytes' | 'edits' | '×'
 
 export interface Metric {
   /** "scenario.what"; stays the same from version to version, for tools that read the JSON. */
@@ -12,6 +12,19 @@ export interface Metric {
   readonly rounds: readonly number[]
   /** Id of the metric to compare this one with: the same work without Heddle. It may not be there. */
   readonly yardstick?: string
+  /** What Heddle is built to reach here. */
+  readonly target?: Target
+}
+
+export interface Target {
+  readonly atLeast?: number
+  readonly atMost?: number
+}
+
+/** Whether the metric reaches its target; undefined without one. */
+export function isMet({ value, target }: Metric): boolean | undefined {
+  if (target === undefined) return undefined
+  return value >= (target.atLeast ?? Number.NEGATIVE_INFINITY) && value <= (target.atMost ?? Number.POSITIVE_INFINITY)
 }
 
 export type MetricHead = Omit<Metric, 'value' | 'rounds'>

@@ -1,5 +1,5 @@
 /** What the benchmark prints: a table for a person, one JSON document for a tool, and the verdict of `--check`. */
-import type { Metric } from './metric.js'
+import { isMet, type Metric, type Target } from './metric.js'
 
 export interface ScenarioResult {
   readonly name: string
@@ -28,7 +28,10 @@ export interface Report {
 /** Sanity bounds: a result beyond them means that something is broken, not that something is slow. */
 const bounds: readonly { readonly id: string; readonly min?: number; readonly max?: number }[] = [
   { id: 'streamed.edits-per-second', min: 1_000 },
-  { id: 'paced.p50', max: 20 }
+  { id: 'paced.p50', max: 20 },
+  { id: 'group.2.message.100.encrypt', min: 1_000 },
+  { id: 'group.2.message.100.decrypt', min: 1_000 },
+  { id: 'group.10.update.process', max: 50 }
 ]
 
 /** What `--check` finds, a line each; that nothing with a bound was measured is a finding too. */
@@ -43,7 +46,7 @@ export function findings({ scenarios }: Report): readonly string[] {
   })
 }
 
-const checkedScenarios = bounds.map(({ id }) => id.slice(0, id.indexOf('.')))
+const checkedScenarios = [...new Set(bounds.map(({ id }) => id.slice(0, id.indexOf('.'))))]
 
 /** The ratio of a metric to its yardstick, so that 2 means: twice the yardstick's value. */
 export function ratioOf(metric: Metric, metrics: readonly Metric[]): number | undefined {
@@ -70,12 +73,22 @@ export function section(result: ScenarioResult, before: readonly ScenarioResult[
   return lines.join('\n')
 }
 
-function row({ label, value, unit, rounds }: Metric, ratio: number | undefined): string {
+function row(metric: Metric, ratio: number | undefined): string {
+  const { label, value, unit, rounds, target } = metric
   const cells = [label.padEnd(58), format(value).padStart(9), unit.padEnd(12)]
   const spread = rounds.length > 1 ? `${format(Math.min(...rounds))} to ${format(Math.max(...rounds))}` : ''
   cells.push(spread.padEnd(20))
   if (ratio !== undefined) cells.push(`${format(ratio)} × the yardstick`)
+  if (target !== undefined) cells.push(`target ${targetText(target)}: ${isMet(metric) ? 'met' : 'missed'}`)
   return cells.join(' ').trimEnd()
+}
+
+function targetText({ atLeast, atMost }: Target): string {
+  const parts = [
+    atLeast === undefined ? [] : [`≥ ${format(atLeast)}`],
+    atMost === undefined ? [] : [`≤ ${format(atMost)}`]
+  ]
+  return parts.flat().join(' and ')
 }
 
 /** Three significant digits, and whole numbers from 100 on. */
@@ -84,12 +97,12 @@ export function format(value: number): string {
   return String(Number(value.toPrecision(3)))
 }
 
-/** The report as one JSON document; `ratio` stands where a yardstick was measured in the same run. */
+/** The report as one JSON document; `ratio` stands where a yardstick was measured in the same run, `isMet` at a target. */
 export function json({ scenarios, ...rest }: Report): string {
   const all = scenarios.flatMap(({ metrics }) => metrics)
   const withRatios = scenarios.map((scenario) => ({
     ...scenario,
-    metrics: scenario.metrics.map((metric) => ({ ...metric, ratio: ratioOf(metric, all) }))
+    metrics: scenario.metrics.map((metric) => ({ ...metric, ratio: ratioOf(metric, all), isMet: isMet(metric) }))
   }))
   return JSON.stringify({ ...rest, scenarios: withRatios }, undefined, 2)
 }

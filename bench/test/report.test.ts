@@ -25,6 +25,8 @@ const floor = result('floor', [
   metric({ id: 'floor.streamed.edits-per-second', label: 'typed', unit: 'edits/s' }, [1_000])
 ])
 
+const verdictOf = ({ isMet }: { readonly isMet?: boolean }) => isMet
+
 describe('a section', () => {
   it('shows the ratio to a yardstick measured in the same run, and none without', () => {
     expect(section(streamed(2_500), [floor])).toContain('2.5 × the yardstick')
@@ -35,6 +37,17 @@ describe('a section', () => {
   it('shows how far the rounds lie apart', () => {
     const spread = metric({ id: 'a.b', label: 'b', unit: 'ms' }, [3, 1, 2])
     expect(section(result('a', [spread]), [])).toContain('1 to 3')
+  })
+
+  it('shows the target, and whether it is met', () => {
+    const fast = metric({ id: 'a.b', label: 'b', unit: 'ms', target: { atMost: 8 } }, [3])
+    const few = metric({ id: 'a.c', label: 'c', unit: 'edits/s', target: { atLeast: 9_000 } }, [100])
+    expect(section(result('a', [fast]), [])).toContain('target ≤ 8: met')
+    expect(section(result('a', [few]), [])).toContain('target ≥ 9,000: missed')
+    expect(JSON.parse(json(report(result('a', [fast, few])))).scenarios[0].metrics.map(verdictOf)).toEqual([
+      true,
+      false
+    ])
   })
 
   it('says why a scenario was skipped or failed', () => {
@@ -65,7 +78,7 @@ describe('--check', () => {
   })
 
   it('is not content with nothing', () => {
-    expect(findings(report(floor))).toEqual(['nothing to check: run streamed or paced'])
+    expect(findings(report(floor))).toEqual(['nothing to check: run streamed or paced or group'])
   })
 })
 

@@ -90,7 +90,7 @@ describe('heddle doc, on three servers', { timeout: 120_000 }, () => {
     expect(other?.role).toBe('editor')
     const member = other?.id ?? ''
 
-    expect((await heddle(['doc', 'role', id, member, 'reader', ...alice()])).code).toBe(0)
+    expect((await heddle(['doc', 'set-role', id, member, 'reader', ...alice()])).code).toBe(0)
     const refused = await heddle(['doc', 'edit', id, '--append', 'x', ...bob()])
     expect(refused).toMatchObject({ code: 1, stderr: expect.stringMatching(/^heddle: this device may only read/) })
     expect((await heddle(['doc', 'rotate', id, ...bob()])).code).toBe(0)

@@ -10,6 +10,14 @@ export {
   temporaryFolder,
   wirePackage
 } from './generate/index.js'
+export {
+  type Change,
+  type CompatReport,
+  compare,
+  compatText,
+  isAllowed,
+  raisesVersion,
+  type Severity
+} from './compat/index.js'
 export { type Finding, lint } from './lint/index.js'
 export * from './model/index.js'
-export { buf, generateTsProto } from './oracle/index.js'

@@ -1,7 +1,8 @@
 /**
- * The command: regenerates core/src/wire/generated and the tables of SPEC.md from proto/, or checks that they are up to
- * date. Called by cli.ts with the process's arguments, by tests with others.
+ * The command: regenerates from proto/ what is generated, or checks that it is up to date; or compares the schema with
+ * that of a release (compat-command.ts). Called by cli.ts with the process's arguments, by tests with others.
  */
+import { compatCommand } from './compat-command.js'
 import { compareFiles, generate, generatedFolders, writeFiles } from './generate/index.js'
 
 /** Where lines for a person go. */
@@ -15,9 +16,10 @@ export interface Output {
  * `--check`, a file differs, 2 for arguments it does not know.
  */
 export async function main(args: readonly string[], repository: string, output: Output): Promise<number> {
+  if (args[0] === 'compat') return await compatCommand(args.slice(1), repository, output)
   const unknown = args.find((arg) => arg !== '--check')
   if (unknown !== undefined) {
-    output.error(`codegen: unknown argument ${unknown}; usage: node codegen/dist/cli.js [--check]`)
+    output.error(`codegen: unknown argument ${unknown}; usage: node codegen/dist/cli.js [--check | compat]`)
     return 2
   }
   const { findings, files } = await generate(repository)

@@ -3,8 +3,10 @@ import { noLimits } from '@heddle/codegen'
 import { describe, expect, test } from 'vitest'
 import { emitCodecs } from '../src/emit/codecs.js'
 import { emitErrors } from '../src/emit/errors.js'
+import { emitJsonSchemas } from '../src/emit/json-schema.js'
 import { emitLimits } from '../src/emit/limits.js'
 import { emitRegistries } from '../src/emit/registries.js'
+import { emitReportTypes } from '../src/emit/report-types.js'
 import { emitSpecTables, fillMarkers } from '../src/emit/spec.js'
 import { refineTypes } from '../src/emit/types.js'
 import { message, model } from './support/plain-model.js'
@@ -55,6 +57,17 @@ describe('codecs', () => {
     expect(text).toContain('sink.sorted(message.entries, (item) => item.id, "Holder.entries")')
     const numbers = { name: 'numbers', repeated: true, limits: { ...noLimits, itemsMax: 9, sortedUnique: true } }
     expect(source(message('Plain', [numbers]))).toContain('reader.ascending(numbers.at(-1), value, "Plain.numbers")')
+  })
+
+  test('mark what was seen in as many masks as the fields need', () => {
+    const fields = Array.from({ length: 33 }, (_, i) => ({ name: `f${i}`, limits: { ...noLimits, valueMin: 1n } }))
+    const text = source(message('Wide', fields))
+    expect(text).toContain('seen = reader.once(seen, 1073741824, "Wide.f30")')
+    expect(text).toContain('seen2 = reader.once(seen2, 1, "Wide.f31")')
+    expect(text).toContain(`if ((seen2 & 2) === 0) throw reader.error('required', "Wide.f32")`)
+    expect(text).toContain('let seen2 = 0')
+    const named = source(message('Wide', [...fields, { name: 'seen2' }]))
+    expect(named).toContain('seen2: seen2Field')
   })
 
   test('spend no bit of the mask on members of a oneof', () => {
@@ -199,5 +212,79 @@ describe('SPEC tables', () => {
   test('refuse markers of an unknown name or without an end', () => {
     expect(() => fillMarkers('<!-- generated:begin nothing -->', tables)).toThrow('asks for the table nothing')
     expect(() => fillMarkers('<!-- generated:begin errors -->', tables)).toThrow('no <!-- generated:end errors -->')
+  })
+})
+
+describe('reports', () => {
+  const value = (name: string, number: number) => ({ name, number, at, comment: `${name}.`, error: undefined }) as const
+  const states = ['STATE_UNSPECIFIED', 'STATE_ON', 'STATE_SLOWLY_OFF'].map((name, number) => value(name, number))
+  const part = message('Part', [{ name: 'ratio', kind: 'double', typeName: 'double' }])
+  const fields = [
+    { name: 'id', kind: 'string', json: { pattern: '^[0-9a-f]+$', nullable: false } },
+    { name: 'big_count', kind: 'uint64' },
+    { name: 'note', kind: 'string', optional: true },
+    { name: 'joined', kind: 'string', optional: true, json: { pattern: undefined, nullable: true } },
+    { name: 'state', kind: 'enum', typeName: 'State' },
+    { name: 'parts', kind: 'message', typeName: 'Part', repeated: true, limits: { ...noLimits, itemsMin: 1 } }
+  ] as const
+  const status = message('StatusReport', fields, { output: 'status --json' })
+  const reports = {
+    ...model([status, part], [{ name: 'State', at, comment: 'States.', values: states }]),
+    report: true
+  }
+
+  test('have a closed schema each, with what is inside them', () => {
+    const schemas = emitJsonSchemas(reports)
+    expect([...schemas.keys()]).toEqual(['status-report.schema.json'])
+    expect(JSON.parse(schemas.get('status-report.schema.json') ?? '')).toEqual({
+      $schema: 'https://json-schema.org/draft/2020-12/schema',
+      $id: 'heddle:schemas/status-report.schema.json',
+      title: 'StatusReport',
+      description: 'StatusReport in words. Output of: status --json.',
+      type: 'object',
+      properties: {
+        id: { description: 'id in words.', type: 'string', pattern: '^[0-9a-f]+$' },
+        bigCount: { description: 'big_count in words.', type: 'integer', minimum: 0, maximum: Number.MAX_SAFE_INTEGER },
+        note: { description: 'note in words.', type: 'string' },
+        joined: { description: 'joined in words.', anyOf: [{ type: 'string' }, { type: 'null' }] },
+        state: { description: 'state in words.', enum: ['on', 'slowly_off'] },
+        parts: { description: 'parts in words.', type: 'array', items: { $ref: '#/$defs/Part' }, minItems: 1 }
+      },
+      required: ['id', 'bigCount', 'joined', 'state', 'parts'],
+      additionalProperties: false,
+      $defs: {
+        Part: {
+          description: 'Part in words.',
+          type: 'object',
+          properties: { ratio: { description: 'ratio in words.', type: 'number' } },
+          required: ['ratio'],
+          additionalProperties: false
+        }
+      }
+    })
+  })
+
+  test('have types for who prints them', () => {
+    const types = emitReportTypes(reports, ['plain'])
+    for (const line of [
+      '/** StatusReport in words. Printed by: status --json. */',
+      'export interface StatusReport {',
+      '/** big_count in words. */',
+      'readonly bigCount: number | bigint',
+      'readonly note?: string | undefined',
+      'readonly joined: string | null',
+      'readonly state: "on" | "slowly_off"',
+      'readonly parts: readonly Part[]',
+      'export type Report = StatusReport'
+    ]) {
+      expect(types.split('\n')).toContain(line)
+    }
+    expect(emitReportTypes(reports, ['other'])).not.toContain('StatusReport')
+  })
+
+  test('of a kind without a form in JSON end the run', () => {
+    const wrong = message('Wrong', [{ name: 'data', kind: 'bytes' }], { output: 'x' })
+    expect(() => emitJsonSchemas(model([wrong]))).toThrow('data is a bytes, which has no form in JSON')
+    expect(() => emitReportTypes(model([wrong]), ['plain'])).toThrow('data is a bytes, which has no form in JSON')
   })
 })

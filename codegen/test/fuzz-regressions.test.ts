@@ -8,7 +8,7 @@ import { describe, expect, test } from 'vitest'
 import { WireError } from '../../core/src/wire/index.js'
 import { repository } from './support/compile.js'
 import { Malformed, readStrict } from './support/strict.js'
-import { comparedSubjects } from './support/subjects.js'
+import { comparedSubjects } from './support/compared.js'
 
 interface Regression {
   readonly name: string

@@ -6,7 +6,7 @@
 import { parseArgs } from 'node:util'
 import { fuzz } from './support/fuzz-run.js'
 import { compareOnValid } from './support/oracle-run.js'
-import { comparedSubjects } from './support/subjects.js'
+import { comparedSubjects } from './support/compared.js'
 import { watchdog } from './support/watchdog.js'
 
 const usage = `npm run fuzz:wire -- [options]
@@ -21,11 +21,11 @@ process.exitCode = await main(process.argv.slice(2))
 async function main(args: readonly string[]): Promise<number> {
   const options = readOptions(args)
   if (options === undefined) {
-    console.error(usage)
+    process.stderr.write(`${usage}\n`)
     return 2
   }
   const { inputs, valid, seed } = options
-  console.log(`seed ${seed}`)
+  process.stdout.write(`seed ${seed}\n`)
   // Most inputs end in an error, and the stack of none of them is looked at.
   Error.stackTraceLimit = 0
   const all = await comparedSubjects()
@@ -37,7 +37,7 @@ async function main(args: readonly string[]): Promise<number> {
     if (valid > 0) report(valid * all.length, () => compareOnValid(all, valid, seed))
     return 0
   } catch (error) {
-    console.error(error instanceof Error ? error.message : error)
+    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`)
     return 1
   }
 }
@@ -63,6 +63,6 @@ function report(count: number, act: () => object): void {
   const startedMs = performance.now()
   const figures = act()
   const seconds = (performance.now() - startedMs) / 1000
-  console.log(JSON.stringify(figures, undefined, 2))
-  console.log(`${seconds.toFixed(0)} s, ${Math.round(count / seconds)}/s`)
+  process.stdout.write(`${JSON.stringify(figures, undefined, 2)}\n`)
+  process.stdout.write(`${seconds.toFixed(0)} s, ${Math.round(count / seconds)}/s\n`)
 }

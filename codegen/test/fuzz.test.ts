@@ -5,13 +5,13 @@
 import { expect, test } from 'vitest'
 import { FRAMES } from '../../core/src/wire/index.js'
 import { fuzz } from './support/fuzz-run.js'
-import { comparedSubjects } from './support/subjects.js'
+import { comparedSubjects } from './support/compared.js'
 import { watchdog } from './support/watchdog.js'
 
 const inputs = 200_000
 const seed = 20_261_121
-/** For one input, from the first byte to the answer; a collection of garbage may fall into it. */
-const slowestMsMax = 250
+/** For one input, from the first byte to the answer. */
+const slowestMsMax = 50
 const rssBytesMax = 1_000_000_000
 const keptBytesMax = 8_000_000
 

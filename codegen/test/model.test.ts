@@ -66,6 +66,12 @@ describe('the model of the fixtures', () => {
       required: true
     })
     expect(messageNamed(model, 'RulesSetProposal')?.mlsProposal).toEqual({ type: 0xf7a0 })
+    expect(messageNamed(model, 'SortedRecord')?.storageRecord).toEqual({
+      server: { number: 7, ofDocument: false, key: '' },
+      device: { number: 0x61, ofDocument: true, key: 'colour' }
+    })
+    expect(fieldOf('SortedRecord', 'numbers').limits).toMatchObject({ sortedUnique: true, sortedBy: undefined })
+    expect(fieldOf('SortedRecord', 'pairs').limits).toMatchObject({ sortedUnique: false, sortedBy: 'second' })
     expect(messageNamed(model, 'Answer')?.signatureLabel).toBe('fixture/1 answer')
     expect(model.enums.find(({ name }) => name === 'ErrorCode')?.values[1]?.error).toEqual({
       retry: 'after_delay',

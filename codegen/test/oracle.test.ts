@@ -4,7 +4,7 @@
  */
 import { expect, test } from 'vitest'
 import { compareOnValid } from './support/oracle-run.js'
-import { comparedSubjects } from './support/subjects.js'
+import { comparedSubjects } from './support/compared.js'
 
 const perType = 1_000
 const seed = 20_261_121

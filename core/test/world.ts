@@ -13,6 +13,7 @@ import {
   type Context,
   createCrypto,
   type Device,
+  type DeviceOptions,
   type Document,
   formatTicket,
   type Kind,
@@ -69,15 +70,17 @@ export interface Crash {
 /** The world's time as one process sees it: when the process dies, its timers die too. */
 class ProcessClock implements Clock {
   readonly #clock: Clock
+  readonly #skewMs: () => number
   readonly #timers = new Set<Disposable>()
   #stopped = false
 
-  constructor(clock: Clock) {
+  constructor(clock: Clock, skewMs: () => number) {
     this.#clock = clock
+    this.#skewMs = skewMs
   }
 
   now(): number {
-    return this.#clock.now()
+    return this.#clock.now() + this.#skewMs()
   }
 
   setTimer(delayMs: number, callback: () => void): Disposable {
@@ -112,6 +115,8 @@ export class World {
   readonly #nodes = new Map<string, Node>()
   readonly #servers = new Map<string, Server>()
   readonly #cut = new Set<string>()
+  /** By how much the clocks of some are ahead, milliseconds. */
+  readonly #skews = new Map<string, number>()
   readonly #commitMs: number
   #starts = 0
 
@@ -151,13 +156,14 @@ export class World {
     return this.#node(name).disk
   }
 
-  async startServer(name: string): Promise<Server> {
+  /** `host`: where it can be reached, its name unless it has moved. */
+  async startServer(name: string, host = name): Promise<Server> {
     const context = this.contextOf(name)
-    const transport = await this.#plugin(memoryTransport({ network: this.#network, host: name }), name, context)
+    const transport = await this.#plugin(memoryTransport({ network: this.#network, host }), name, context)
     const server = await startServer({
       storage: await this.#storage(name, context),
       transports: [transport],
-      listen: [`mem://${name}`],
+      listen: [`mem://${host}`],
       context,
       crypto: createCrypto(context.random)
     })
@@ -167,7 +173,7 @@ export class World {
     return server
   }
 
-  async openDevice(name: string): Promise<Device> {
+  async openDevice(name: string, app: Pick<DeviceOptions, 'verifyMember' | 'claimIdentity'> = {}): Promise<Device> {
     const context = this.contextOf(name)
     const raw = await this.#plugin(memoryTransport({ network: this.#network, host: name }), name, context)
     const transport = this.tap.wrap(raw, name)
@@ -175,7 +181,8 @@ export class World {
       storage: await this.#storage(name, context),
       transports: [transport],
       crdts: [await this.#plugin(yjs(), name, context)],
-      context
+      context,
+      ...app
     })
     this.#node(name).running.push(device)
     this.#node(name).starting = false
@@ -206,6 +213,11 @@ export class World {
   /** Batches this process has committed since the world began. */
   commits(name: string): number {
     return this.#node(name).commits
+  }
+
+  /** Sets the clock of this process ahead, or behind. */
+  skew(name: string, ms: number): void {
+    this.#skews.set(name, ms)
   }
 
   /** Lets the disk of this process fail from now on, or work again. */
@@ -311,7 +323,7 @@ export class World {
   }
 
   contextOf(node: string): Context {
-    const clock = new ProcessClock(this.clock)
+    const clock = new ProcessClock(this.clock, () => this.#skews.get(node) ?? 0)
     this.#node(node).clock = clock
     this.#node(node).starting = true
     const random = seededRandom(this.random.below(2 ** 31) + this.#starts++)

@@ -3,13 +3,23 @@
  * have renewed their keys until no parent node is blank, and every member's state can be had. Trees, hashes, signatures
  * and secrets are those that a real group would have; only its history was left out.
  */
+
+import type { CryptoProvider } from 'heddle'
 import type { CiphersuiteImpl } from 'ts-mls/crypto/ciphersuite.js'
 import { deriveSecret } from 'ts-mls/crypto/kdf.js'
 import { createConfirmationTag } from 'ts-mls/framedContent.js'
 import type { GroupContext } from 'ts-mls/groupContext.js'
 import { initializeKeySchedule, type KeySchedule } from 'ts-mls/keySchedule.js'
-import type { CryptoProvider } from 'heddle'
-import type { GroupRooms, HashedTree, MemberGroup, OwnKeyPackage, PublicGroup, StoredRecord } from './rooms.js'
+import type {
+  EpochSecrets,
+  GroupRooms,
+  HashedTree,
+  MemberGroup,
+  MemberState,
+  OwnKeyPackage,
+  PublicGroup,
+  StoredRecord
+} from './rooms.js'
 
 /** Epoch the group is in. */
 const EPOCH = 1n
@@ -81,6 +91,12 @@ export class LargeGroup {
     )
   }
 
+  /** What the member has of the epoch beside the secret tree, copies. */
+  stateOf(leafIndex: number): MemberState {
+    const privateKeys = this.privateKeysOf(leafIndex)
+    return { leafIndex, privateKeys, secrets: copied(this.keySchedule), resumption: new Map() }
+  }
+
   /** Root of the secret tree, a copy. */
   encryptionSecret(): Uint8Array {
     return this.#encryptionSecret.slice()
@@ -103,7 +119,7 @@ export class LargeGroup {
       persistence.stateRecord({
         epoch: EPOCH,
         signatureKey: this.signatureKeyOf(leafIndex),
-        member: { leafIndex, privateKeys: this.privateKeysOf(leafIndex), secrets: copied(this.keySchedule) }
+        member: this.stateOf(leafIndex)
       }),
       persistence.epochRecord(EPOCH, { senderDataSecret, leaves, group: this.observer().save() }),
       ...persistence.changedRecords(EPOCH, secretTree)
@@ -222,20 +238,8 @@ const emptyContext = {
   extensions: []
 } satisfies Partial<GroupContext>
 
-function copied({
-  initSecret,
-  senderDataSecret,
-  exporterSecret,
-  membershipKey,
-  resumptionPsk,
-  epochAuthenticator
-}: KeySchedule) {
-  return {
-    initSecret: initSecret.slice(),
-    senderDataSecret: senderDataSecret.slice(),
-    exporterSecret: exporterSecret.slice(),
-    membershipKey: membershipKey.slice(),
-    resumptionPsk: resumptionPsk.slice(),
-    epochAuthenticator: epochAuthenticator.slice()
-  }
+/** The secrets of the epoch, each a copy. */
+function copied(schedule: KeySchedule): EpochSecrets {
+  const { confirmationKey: _, ...kept } = schedule
+  return Object.fromEntries(Object.entries(kept).map(([name, secret]) => [name, secret.slice()])) as typeof kept
 }

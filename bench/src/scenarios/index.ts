@@ -2,6 +2,7 @@
 import { coldScenario } from './cold.js'
 import { documentSizeScenario } from './document-size.js'
 import { floorScenario } from './floor.js'
+import { groupScenario } from './group.js'
 import { microScenario } from './micro.js'
 import { pacedScenario } from './paced.js'
 import type { Scenario } from './scenario.js'
@@ -17,6 +18,7 @@ export const scenarios: readonly Scenario[] = [
   coldScenario,
   documentSizeScenario,
   microScenario,
+  groupScenario,
   wireScenario,
   traceScenario
 ]

@@ -64,7 +64,11 @@ export async function newGroup(tools: Tools, serverIds: readonly Uint8Array[]): 
     {
       groupId: context.random(16),
       keyPackage: await newKeyPackage(tools, tools.crypto.publicKeyOf(founderSeed)),
-      document: { crdtType: 'yjs/1', protocolVersion: 1, policy: { retainedEpochs: 8, retainedDays: 14, removalMode: 1, rotationHours: 0 } },
+      document: {
+        crdtType: 'yjs/1',
+        protocolVersion: 1,
+        policy: { retainedEpochs: 8, retainedDays: 14, removalMode: 1, rotationHours: 0 }
+      },
       servers: serverIds.toSorted(compareBytes).map((id) => ({ id, addresses: ['mem://server'] })),
       faultBound: 0,
       defaultRole: rooms.wire.Role.ROLE_EDITOR

@@ -12,6 +12,9 @@ import { batch, envelope, snapshot, vote } from './samples.js'
 export const contenders = ['heddle', 'hand-written', 'ts-proto', 'protobufjs'] as const
 export type Contender = (typeof contenders)[number]
 
+/** The modules of the schema in which ts-proto finds the messages. */
+export const wireHomes = { Vote: 'paxos', Envelope: 'sync', StatePayload: 'sync', Frame: 'frame' }
+
 /** One kind of work, done by everyone. */
 export interface Contest {
   /** "decode.vote". */
@@ -90,7 +93,8 @@ function contest<T>(
     protobufjs: () => protobufjs.encode(protobufjsMessage).finish()
   }
   for (const contender of ['heddle', 'hand-written', 'ts-proto'] as const) {
-    if (!isDeepStrictEqual(decode[contender](), message)) throw new Error(`${contender} reads ${what} as another message`)
+    if (!isDeepStrictEqual(decode[contender](), message))
+      throw new Error(`${contender} reads ${what} as another message`)
   }
   for (const contender of contenders) {
     if (Buffer.compare(encode[contender](), bytes) !== 0) throw new Error(`${contender} writes ${what} as other bytes`)

@@ -216,9 +216,11 @@ export function decodeSnapshot(bytes: Uint8Array): StatePayload {
     cursor.ends(headEnd)
     heads.push({ member, seq, hash })
   }
-  const state = cursor.pos < end ? cursor.viewed(18, end, 1, 15_299_000) : new Uint8Array(0)
+  const hasState = cursor.pos < end && bytes[cursor.pos] === 18
+  const state = hasState ? cursor.viewed(18, end, 1, 15_299_000) : new Uint8Array(0)
+  const epochAuthenticator = cursor.pos < end ? cursor.fixed(26, 8) : undefined
   cursor.ends(end)
-  return { heads, state }
+  return { heads, state, epochAuthenticator }
 }
 
 /** A place in bytes that are written; the size was added up before. */
@@ -373,9 +375,10 @@ export function encodeBatch({ request, body }: Frame): Uint8Array {
   return pen.finish()
 }
 
-export function encodeSnapshot({ heads, state }: StatePayload): Uint8Array {
+export function encodeSnapshot({ heads, state, epochAuthenticator }: StatePayload): Uint8Array {
   if (heads.length > 8192) throw new Error(`${heads.length} heads are too many`)
   let size = state.length === 0 ? 0 : sizeBytes(state, 0, 15_299_000)
+  if (epochAuthenticator !== undefined) size += sizeBytes(epochAuthenticator, 8, 8)
   for (const head of heads) size += 2 + sizeHead(head)
   if (size > 15_800_000) throw new Error(`${size} bytes are too many`)
   const pen = new Pen(size)
@@ -389,6 +392,7 @@ export function encodeSnapshot({ heads, state }: StatePayload): Uint8Array {
     pen.bytes(26, head.hash)
   }
   if (state.length !== 0) pen.bytes(18, state)
+  if (epochAuthenticator !== undefined) pen.bytes(26, epochAuthenticator)
   return pen.finish()
 }
 

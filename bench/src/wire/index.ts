@@ -1,5 +1,5 @@
 /** Door of the wire benchmark: codecs against libraries and against the limit, and their sizes in an app. */
-export { contenders, newContests } from './contests.js'
-export { loadLibraries } from './libraries.js'
+export { contenders, newContests, wireHomes } from './contests.js'
+export { type Libraries, loadLibraries, repository } from './libraries.js'
 export { callsPerSecond } from './rounds.js'
-export { measureSizes, sizeTable } from './sizes.js'
+export { fillSizes, measureSizes, sizeTable } from './sizes.js'

@@ -42,7 +42,8 @@ export const snapshot: StatePayload = {
     seq: BigInt(1 + i * 1_000),
     hash: bytes(32, i + 1)
   })),
-  state: bytes(1024 * 1024, 9)
+  state: bytes(1024 * 1024, 9),
+  epochAuthenticator: bytes(8, 10)
 }
 
 /** Bytes that are no text and not all the same. */

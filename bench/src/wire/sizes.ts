@@ -56,6 +56,17 @@ export function sizeTable(measured: readonly SizeRow[]): string {
   ].join('\n')
 }
 
+const begin = '<!-- sizes:begin -->'
+const end = '<!-- sizes:end -->'
+
+/** The README with the table in its place. Throws when it has no place for one. */
+export function fillSizes(readme: string, table: string): string {
+  const from = readme.indexOf(begin)
+  const to = readme.indexOf(end, from)
+  if (from < 0 || to < 0) throw new Error(`README.md has no ${begin} with an ${end} behind it`)
+  return `${readme.slice(0, from + begin.length)}\n\n${table}\n\n${readme.slice(to)}`
+}
+
 function kilobytes(bytes: number): string {
   return (bytes / 1000).toFixed(1)
 }

@@ -43,6 +43,10 @@ export function editCommand(surroundings: Surroundings): Command {
           const message = 'this device may only read the document; ask an admin for the role of an editor'
           throw new HeddleError('FORBIDDEN', message)
         }
+        if (document.status().leaving) {
+          const message = 'this device is leaving the document and takes no more edits'
+          throw new HeddleError('FORBIDDEN', message)
+        }
         if (change === undefined) await editLive(document, options, surroundings)
         else await editOnce(document, change, reached, options, surroundings)
       })

@@ -1,8 +1,9 @@
-/** `heddle doc members|role|remove|rotate`: who is in a document, and changing that. */
+/** `heddle doc members|set-role|remove|leave|rotate`: who is in a document, and changing that. */
 import { type Document, HeddleError, type RoleName } from '@heddle/core'
 import { Argument, Command } from 'commander'
-import type { DocChangeReport, DocMembersReport } from '../generated/reports.js'
+import type { DocLeaveReport, DocMembersReport } from '../generated/reports.js'
 import { type DeviceOptions, refresh, type Surroundings, withDeviceOptions, withDocument } from '../session.js'
+import { change } from './doc-change.js'
 
 export function membersCommand(surroundings: Surroundings): Command {
   const command = new Command('members')
@@ -12,8 +13,13 @@ export function membersCommand(surroundings: Surroundings): Command {
       await withDocument(doc, options, async (document) => {
         await refresh(document, surroundings.signal)
         const { terminal } = surroundings
-        if (options.json) return terminal.json<DocMembersReport>({ document: document.id, members: document.members() })
-        for (const { id, role, isSelf } of document.members()) {
+        const members = document.members()
+        if (options.json) {
+          // What an app claims is bytes that only an app can read.
+          const printed = members.map(({ identity: _, ...member }) => member)
+          return terminal.json<DocMembersReport>({ document: document.id, members: printed })
+        }
+        for (const { id, role, isSelf } of members) {
           terminal.line(`${id} ${role}${isSelf ? terminal.paint.dim(' (this device)') : ''}`)
         }
       })
@@ -22,7 +28,7 @@ export function membersCommand(surroundings: Surroundings): Command {
 }
 
 export function roleCommand(surroundings: Surroundings): Command {
-  const command = new Command('role')
+  const command = new Command('set-role')
     .description('give a member another role (admins only)')
     .argument('<doc>', 'id of the document, or its beginning')
     .argument('<member>', 'id of the member, or its beginning')
@@ -65,33 +71,37 @@ export function rotateCommand(surroundings: Surroundings): Command {
   return withDeviceOptions(command)
 }
 
-/** A change of the group waits for a quorum of servers; somebody at a terminal learns when that takes long. */
-async function change(
-  doc: string,
-  options: DeviceOptions,
-  surroundings: Surroundings,
-  make: (document: Document, signal: AbortSignal) => Promise<string>
-): Promise<void> {
-  const { terminal, signal } = surroundings
-  await withDocument(doc, options, async (document) => {
-    await refresh(document, signal)
-    const waiting = setTimeout(() => {
-      if (!options.json)
-        terminal.note(
-          'Too few servers answer to decide this; waiting. Ctrl-C ends the waiting, the change itself is kept and goes on whenever the document is open.'
-        )
-    }, 3000)
-    try {
-      const done = await make(document, signal)
-      if (options.json) terminal.json<DocChangeReport>({ document: document.id, epoch: document.status().epoch })
-      else terminal.note(done)
-    } finally {
-      clearTimeout(waiting)
-    }
-  })
+export function leaveCommand(surroundings: Surroundings): Command {
+  const command = new Command('leave')
+    .description("leave a document: this device takes no more edits, and an admin's device removes it")
+    .argument('<doc>', 'id of the document, or its beginning')
+    .option('--no-wait', 'end when enough servers have the request, not when the removal is decided')
+    .action(async (doc: string, options: DeviceOptions & { readonly wait: boolean }) => {
+      await withDocument(doc, options, async (document) => {
+        const { terminal, signal } = surroundings
+        await refresh(document, signal)
+        const waiting = setTimeout(() => {
+          if (!options.json)
+            terminal.note(
+              "Waiting for an admin's device to come online. Ctrl-C ends the waiting; the leaving itself goes on."
+            )
+        }, 3000)
+        try {
+          await document.leave({ until: options.wait ? 'removed' : 'requested' }, signal)
+        } finally {
+          clearTimeout(waiting)
+        }
+        const removed = document.status().role === 'removed'
+        if (options.json) terminal.json<DocLeaveReport>({ document: document.id, removed })
+        else
+          terminal.note(removed ? 'This device has left.' : "Asked for; an admin's device does it when it is online.")
+      })
+    })
+  return withDeviceOptions(command)
 }
 
-function findMember(document: Document, prefix: string): string {
+/** Id of the member whose id begins so. Throws NOT_FOUND. */
+export function findMember(document: Document, prefix: string): string {
   const found = document.members().filter(({ id }) => id.startsWith(prefix.toLowerCase()))
   const [only, ...others] = prefix === '' ? [] : found
   if (only !== undefined && others.length === 0) return only.id

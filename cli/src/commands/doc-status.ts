@@ -3,6 +3,7 @@ import { Command } from 'commander'
 import type { DocStatusReport } from '../generated/reports.js'
 import { type DeviceOptions, refresh, type Surroundings, withDeviceOptions, withDocument } from '../session.js'
 import type { Paint } from '../terminal.js'
+import { policyLines } from './doc-policy.js'
 
 export function statusCommand(surroundings: Surroundings): Command {
   const command = new Command('status')
@@ -20,15 +21,19 @@ export function statusCommand(surroundings: Surroundings): Command {
         terminal.line(`member      ${document.memberId} (${status.role})`)
         terminal.line(`epoch       ${status.epoch}, ${document.members().length} members`)
         terminal.line(`connection  ${connection(status.connection, paint)}`)
-        for (const { address, state, lastError } of status.servers) {
-          terminal.line(`  ${address} ${state}${lastError === undefined ? '' : `: ${lastError.message}`}`)
+        for (const { id, address, state, lastError } of status.servers) {
+          terminal.line(
+            `  ${id.slice(0, 8)} ${address} ${state}${lastError === undefined ? '' : `: ${lastError.message}`}`
+          )
         }
         terminal.line(
           `own edits   ${status.unsent} unsent, ${status.unsafe} messages not yet safe, ${status.sent} sent in all`
         )
         terminal.line(`received    ${status.applied} messages applied since it was opened, ${status.waiting} waiting`)
         const blocked = status.blocked ? '; too few servers answer to decide them' : ''
+        if (status.leaving) terminal.line("leaving     asked for; an admin's device removes this one when it is online")
         terminal.line(`changes     ${status.pendingChanges} of the group pending${blocked}`)
+        for (const line of policyLines(status.policy)) terminal.line(line)
       })
     })
   return withDeviceOptions(command)

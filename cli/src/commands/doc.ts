@@ -1,17 +1,25 @@
 /** `heddle doc`: the group of commands that work on the documents of one device. */
-import { Command } from 'commander'
+import { type Argument, Command } from 'commander'
 import type { Surroundings } from '../session.js'
 import { createCommand } from './doc-create.js'
 import { editCommand } from './doc-edit.js'
 import { inviteCommand } from './doc-invite.js'
 import { joinCommand } from './doc-join.js'
 import { listCommand } from './doc-list.js'
-import { membersCommand, removeCommand, roleCommand, rotateCommand } from './doc-members.js'
+import { leaveCommand, membersCommand, removeCommand, roleCommand, rotateCommand } from './doc-members.js'
+import { policyCommand } from './doc-policy.js'
+import { addServerCommand, removeServerCommand, replaceServerCommand } from './doc-servers.js'
 import { showCommand } from './doc-show.js'
 import { statusCommand } from './doc-status.js'
+import { verifyCommand } from './doc-verify.js'
 
 export function docCommand(surroundings: Surroundings): Command {
-  const doc = new Command('doc').description('create, share, read and edit documents on this device')
+  const doc = new Command('doc')
+    .description('create, share, read and edit documents on this device')
+    // All of them have options; said once each time, there would be no room for what they do.
+    .configureHelp({
+      subcommandTerm: (command) => [command.name(), ...command.registeredArguments.map(term)].join(' ')
+    })
   const commands = [
     createCommand,
     inviteCommand,
@@ -21,9 +29,15 @@ export function docCommand(surroundings: Surroundings): Command {
     editCommand,
     statusCommand,
     membersCommand,
+    verifyCommand,
     roleCommand,
     removeCommand,
-    rotateCommand
+    leaveCommand,
+    rotateCommand,
+    addServerCommand,
+    removeServerCommand,
+    replaceServerCommand,
+    policyCommand
   ]
   for (const command of commands) doc.addCommand(command(surroundings))
   return doc.addHelpText(
@@ -40,3 +54,5 @@ Examples:
   $ heddle doc show 3f2a --follow --data other/device`
   )
 }
+
+const term = (argument: Argument): string => (argument.required ? `<${argument.name()}>` : `[${argument.name()}]`)

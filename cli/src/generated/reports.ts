@@ -83,12 +83,40 @@ export interface DocInviteWaitReport {
   readonly joined: string | null
 }
 
-/** A change of the group that was decided. Printed by: heddle doc role|remove|rotate --json. */
+/** A change of the group that was decided. Printed by: heddle doc set-role|remove|rotate|add-server|remove-server|replace-server --json. */
 export interface DocChangeReport {
   /** Id of the document. */
   readonly document: string
   /** Its epoch now. */
   readonly epoch: number | bigint
+}
+
+/** The policy of a document. Printed by: heddle doc policy --json. */
+export interface DocPolicyReport {
+  /** Id of the document. */
+  readonly document: string
+  /** As it is now. */
+  readonly policy: DocPolicy
+}
+
+/** What all devices and servers of a document go by. */
+export interface DocPolicy {
+  /** Past epochs whose keys a device keeps for late messages. */
+  readonly retainedEpochs: number
+  /** Days after which they are deleted in any case. */
+  readonly retainedDays: number
+  /** What becomes of a removed member's last messages. */
+  readonly removalMode: 'vouched' | 'strict'
+  /** Hours after which keys are renewed if nobody has committed; 0: only when asked. */
+  readonly rotationHours: number
+}
+
+/** A device that leaves a document. Printed by: heddle doc leave --json. */
+export interface DocLeaveReport {
+  /** Id of the document. */
+  readonly document: string
+  /** Whether an admin's device has removed it yet. */
+  readonly removed: boolean
 }
 
 /** The members of a document. Printed by: heddle doc members --json. */
@@ -109,6 +137,34 @@ export interface Member {
   readonly deviceId: string
   /** Whether it is this device. */
   readonly isSelf: boolean
+  /** What the app knows of whose device it is. */
+  readonly verification: 'pending' | 'verified' | 'unverified' | 'rejected'
+  /** Name the app gave it. */
+  readonly displayName?: string | undefined
+}
+
+/** What two people compare to know that each has the other's key. Printed by: heddle doc verify --json. */
+export interface DocVerifyReport {
+  /** Id of the document. */
+  readonly document: string
+  /** This device's own fingerprint. */
+  readonly fingerprint: string
+  /** The other members, or the one asked for. */
+  readonly members: readonly MemberProof[]
+}
+
+/** What shows that a member is who it is taken for. */
+export interface MemberProof {
+  /** Its member id. */
+  readonly id: string
+  /** Its role. */
+  readonly role: 'admin' | 'editor' | 'reader'
+  /** What both sides see when each has the other's key. */
+  readonly safetyNumber: string
+  /** Its fingerprint. */
+  readonly fingerprint: string
+  /** Whether what was scanned is this; absent when nothing was given. */
+  readonly matches?: boolean | undefined
 }
 
 /** How a document is. Printed by: heddle doc status --json. */
@@ -143,6 +199,12 @@ export interface DocStatusReport {
   readonly lacking: number | bigint
   /** Ids of members shown to have signed two chains: nothing more of them is taken; an admin should remove them. */
   readonly forked: readonly string[]
+  /** What it goes by. */
+  readonly policy: DocPolicy
+  /** Whether this device has asked to be removed, and was not yet. */
+  readonly leaving: boolean
+  /** Ids of members who are in another epoch of the same number: the servers may have led the two apart, or they lie. */
+  readonly divergent: readonly string[]
 }
 
 /** How one server of a document is. */
@@ -201,6 +263,9 @@ export type Report =
   | DocInviteReport
   | DocInviteWaitReport
   | DocChangeReport
+  | DocPolicyReport
+  | DocLeaveReport
   | DocMembersReport
+  | DocVerifyReport
   | DocStatusReport
   | DemoReport

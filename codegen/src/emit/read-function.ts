@@ -198,6 +198,7 @@ function emitRepeatedCase(
     if (order.length === 0) return [label, room, `${name}.push(${value})`, 'break'].join('\n')
     return [`${label} {`, room, `const value = ${value}`, ...order, `${name}.push(value)`, 'break', '}'].join('\n')
   }
+  const bit = bits.get(field)
   const checks = [...valueChecks(field, 'value', place), ...order]
   const value = readValue(field, 'packedEnd', place)
   return [

@@ -5,12 +5,13 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { emitJsonSchemas, emitReportTypes, emitSources, emitSpecTables, fillMarkers } from '../emit/index.js'
 import { type Finding, lint } from '../lint/index.js'
-import { type Model, readModel } from '../model/index.js'
+import { type Model, readModels } from '../model/index.js'
 import { emitBoundaryVectors } from '../vectors/index.js'
 import { buildImage, format, generateTypes, type Image, temporaryFolder } from './tools.js'
 
 export { compareFiles, type Drift, writeFiles } from './files.js'
-export { buildImage, type Image, temporaryFolder } from './tools.js'
+export { checkOutSchema, lastRelease } from './git.js'
+export { bufBreaking, buildImage, type Image, temporaryFolder } from './tools.js'
 
 export const wirePackage = 'heddle.v1'
 /** JSON that commands print and files hold. */
@@ -35,8 +36,7 @@ export interface Generated {
 export async function generate(repository: string): Promise<Generated> {
   await using work = await temporaryFolder()
   const image = await buildImage(repository, work.path)
-  const model = readModel(image.bytes, wirePackage)
-  const reports = readModel(image.bytes, reportPackage)
+  const [model, reports] = readSchema(image)
   const findings = [...lint(model), ...lint(reports)]
   if (findings.length > 0) return { findings, files: new Map() }
   const [sources, others] = await Promise.all([
@@ -64,6 +64,14 @@ export async function generateSources(
   const packageFolder = model.packageName.replaceAll('.', '/')
   const types = await generateTypes(repository, image, packageFolder, join(work.path, 'types'))
   return await format(emitSources(model, types, runtime), join(repository, 'biome.json'), join(work.path, 'format'))
+}
+
+/** The models of what is on the wire and of the reports. */
+export function readSchema({ bytes }: Image): readonly [wire: Model, reports: Model] {
+  const [wire, reports] = readModels(bytes, [wirePackage, reportPackage])
+  if (wire === undefined || reports === undefined)
+    throw new Error('codegen: the image gave fewer models than asked for')
+  return [wire, reports]
 }
 
 /** Vectors, schemas and types that no codec is made of. */

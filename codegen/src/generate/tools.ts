@@ -31,6 +31,20 @@ export async function buildImage(workspace: string, folder: string): Promise<Ima
   return { path, bytes: new Uint8Array(await readFile(path)) }
 }
 
+/** What `buf breaking` finds from one image to another, a line each. `workspace` gives its configuration. */
+export async function bufBreaking(after: string, before: string, workspace: string): Promise<readonly string[]> {
+  try {
+    await run(process.execPath, [bufPath(), 'breaking', after, '--against', before], { cwd: workspace })
+    return []
+  } catch (cause) {
+    // 100: it found something. Anything else is a failure of its own.
+    const { code, stdout } = cause as { readonly code?: number; readonly stdout?: string }
+    if (code !== 100 || stdout === undefined)
+      throw new Error(`codegen: buf breaking failed: ${String(cause)}`, { cause })
+    return stdout.split('\n').filter((line) => line !== '')
+  }
+}
+
 /** Runs the plugin of buf.gen.yaml over one package; returns its files by name without folder and extension. */
 export async function generateTypes(
   repository: string,

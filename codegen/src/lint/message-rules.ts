@@ -1,17 +1,6 @@
 /** Rules about one message or enum as a whole: those of any schema, and those of what is on the wire. */
-import {
-  type Enum,
-  hasPresence,
-  innerMessages,
-  isExported,
-  isNumber,
-  type Message,
-  type Model
-} from '../model/index.js'
+import { type Enum, innerMessages, isExported, type Message, type Model } from '../model/index.js'
 import { duplicates, type Finding, finding } from './finding.js'
-
-/** Bits of the mask in which a read function marks what it has seen. */
-const plainFieldsMax = 31
 
 export function messageFindings(model: Model, message: Message): readonly Finding[] {
   return [
@@ -22,7 +11,7 @@ export function messageFindings(model: Model, message: Message): readonly Findin
 }
 
 export function wireMessageFindings(message: Message): readonly Finding[] {
-  return [...tooManyPlainFields(message), ...missingBounds(message), ...reservedNames(message)]
+  return [...missingBounds(message), ...reservedNames(message)]
 }
 
 export function enumFindings(described: Enum): readonly Finding[] {
@@ -54,13 +43,6 @@ function fieldOrder(message: Message): readonly Finding[] {
     const name = `${message.name}.${field.name}`
     return [finding('field-order', field, `${name} = ${field.number} stands after number ${before.number}; move it up`)]
   })
-}
-
-function tooManyPlainFields(message: Message): readonly Finding[] {
-  const plain = message.fields.filter((field) => (field.repeated ? isNumber(field) : !hasPresence(field)))
-  if (plain.length <= plainFieldsMax) return []
-  const text = `${message.name} has ${plain.length} plain fields, at most ${plainFieldsMax}; move some into an inner message`
-  return [finding('plain-fields', message, text)]
 }
 
 /** Without recursion the schema itself bounds how deep a decoder goes. */

@@ -8,6 +8,7 @@ import {
   type DescField,
   type DescMessage,
   type DescOneof,
+  type FileRegistry,
   fromBinary,
   ScalarType
 } from '@bufbuild/protobuf'
@@ -22,7 +23,20 @@ import type { Enum, Field, Kind, Message, Model, Oneof } from './types.js'
  * heddle/options/v1/options.proto.
  */
 export function readModel(image: Uint8Array, packageName: string): Model {
-  const registry = createFileRegistry(fromBinary(FileDescriptorSetSchema, image))
+  return readPackage(registryOf(image), packageName)
+}
+
+/** The same for several packages of one image, in their order; cheaper than one by one. */
+export function readModels(image: Uint8Array, packageNames: readonly string[]): readonly Model[] {
+  const registry = registryOf(image)
+  return packageNames.map((name) => readPackage(registry, name))
+}
+
+function registryOf(image: Uint8Array): FileRegistry {
+  return createFileRegistry(fromBinary(FileDescriptorSetSchema, image))
+}
+
+function readPackage(registry: FileRegistry, packageName: string): Model {
   const options = optionReader(registry)
   const source = sourceReader()
   const messages: Message[] = []

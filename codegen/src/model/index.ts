@@ -1,4 +1,4 @@
 /** Door of the model room: reading an image into plain data, and what follows from that data. */
-export { readModel } from './build.js'
+export { readModel, readModels } from './build.js'
 export * from './facts.js'
 export * from './types.js'

@@ -6,7 +6,7 @@
 import { isExported, type Message, type Model, moduleOf } from '../model/index.js'
 import { fieldCases } from './cases.js'
 import { formCases, sizeCases } from './forms.js'
-import { type PlacedCase, placed } from './place.js'
+import { type PlacedCase, placed, UnreachableLimit } from './place.js'
 
 /** One vector, as proto/heddle/report/v1/vectors.proto describes it. */
 export interface Vector {
@@ -38,7 +38,18 @@ export function emitBoundaryVectors(model: Model): ReadonlyMap<string, string> {
   )
 }
 
-/** The vectors of one message. Throws when a limit cannot be reached for the max_size of what holds it. */
+/** What is wrong when a limit of the message cannot be reached, for the max_size of it or of what holds it. */
+export function unreachableLimit(model: Model, message: Message): string | undefined {
+  try {
+    boundaryVectors(model, message)
+    return undefined
+  } catch (error) {
+    if (error instanceof UnreachableLimit) return error.message
+    throw error
+  }
+}
+
+/** The vectors of one message. Throws UnreachableLimit. */
 export function boundaryVectors(model: Model, message: Message): readonly Vector[] {
   const own = [...fieldCases(model, message), ...sizeCases(model, message)]
   const forms = message.canonical || isExported(message) ? formCases(model, message) : []

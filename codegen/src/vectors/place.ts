@@ -6,6 +6,9 @@ import type { Case } from './cases.js'
 import { itemOf, itemsOf, least, spell, withField, written } from './example.js'
 import type { Spelled } from './spelled.js'
 
+/** A limit that no message can come up to, as a max_size is in the way. */
+export class UnreachableLimit extends Error {}
+
 /** A message that is met on its own, and the fields that lead from it to the one in question. */
 interface Way {
   readonly root: Message
@@ -17,16 +20,20 @@ export interface PlacedCase extends Case {
   readonly root: Message
 }
 
-/** Each case where it fits; throws when a valid one fits nowhere, as the limit can then not be reached. */
+/**
+ * Each case where it fits; none of a message that nothing with a codec holds. Throws UnreachableLimit when a valid case
+ * fits nowhere.
+ */
 export function placed(model: Model, message: Message, cases: readonly Case[]): readonly PlacedCase[] {
   const ways = waysTo(model, message)
+  if (ways.length === 0) return []
   return cases.map((one) => {
     const candidates = ways.map((way) => place(model, message, way, one))
     const fitting = candidates.find(({ error }) => error?.code === one.error?.code)
     const found = one.error === undefined ? fitting : (fitting ?? candidates[0])
     if (found === undefined) {
-      throw new Error(
-        `codegen: no message that has a codec takes ${message.name} with ${one.name}, ${one.content.length} bytes; lower that limit or raise a max_size`
+      throw new UnreachableLimit(
+        `${message.name} with ${one.name} fits in no message that has a codec, ${one.content.length} bytes; lower that limit or raise max_size`
       )
     }
     return found

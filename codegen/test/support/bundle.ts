@@ -24,7 +24,12 @@ export async function bundle(source: string): Promise<string> {
       minify: false,
       target: 'es2022',
       modulePreload: false,
-      rolldownOptions: { input: entryName, preserveEntrySignatures: 'strict', output: { format: 'es' } }
+      rolldownOptions: {
+        input: entryName,
+        external: /^node:/,
+        preserveEntrySignatures: 'strict',
+        output: { format: 'es' }
+      }
     }
   })
   if (!Array.isArray(built) && !('output' in built)) throw new Error('vite watches instead of building')

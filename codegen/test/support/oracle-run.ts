@@ -8,7 +8,7 @@ import type { AnyMessage } from './arbitraries.js'
 import { seededRandom } from './mutate.js'
 import { randomMessage } from './random-message.js'
 import { readStrict } from './strict.js'
-import type { ComparedSubject } from './subjects.js'
+import type { ComparedSubject } from './compared.js'
 
 export interface OracleRun {
   readonly messages: number

@@ -139,7 +139,8 @@ function result(
     if (field.repeated) {
       const items = lists.get(field) ?? []
       const { itemsMin = 0, itemsMax = Number.POSITIVE_INFINITY } = field.limits
-      if (items.length < itemsMin || items.length > itemsMax) throw new Malformed(`${field.name}: ${items.length} items`)
+      if (items.length < itemsMin || items.length > itemsMax)
+        throw new Malformed(`${field.name}: ${items.length} items`)
       checkOrder(model, field, items)
       out[field.localName] = items
     } else {
@@ -249,7 +250,9 @@ function hasPresence(field: Field): boolean {
 }
 
 function isZero(value: unknown): boolean {
-  return value === 0 || value === 0n || value === false || value === '' || (value instanceof Uint8Array && !value.length)
+  return (
+    value === 0 || value === 0n || value === false || value === '' || (value instanceof Uint8Array && !value.length)
+  )
 }
 
 function zeroOf(field: Field): unknown {

@@ -5,7 +5,8 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { generateTsProto, type Image, type Message, type Model, moduleOf } from '@heddle/codegen'
+import { type Image, type Message, type Model, moduleOf } from '@heddle/codegen'
+import { generateTsProto } from '@heddle/codegen/oracle'
 import type { AnyMessage } from './arbitraries.js'
 import { bundle } from './bundle.js'
 

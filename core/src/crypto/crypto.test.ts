@@ -1,16 +1,17 @@
-import { Aes128Gcm, CipherSuite as HpkeSuite, DhkemX25519HkdfSha256, HkdfSha256 } from '@hpke/core'
-import { ed25519 } from '@noble/curves/ed25519.js'
+import { Aes128Gcm, DhkemX25519HkdfSha256, HkdfSha256, CipherSuite as HpkeSuite } from '@hpke/core'
+import { ed25519, x25519 } from '@noble/curves/ed25519.js'
 import { bytesToNumberLE, numberToBytesLE } from '@noble/curves/utils.js'
 import { sha512 } from '@noble/hashes/sha2.js'
 import { describe, expect, test } from 'vitest'
-import { HeddleError } from '../errors.js'
 import { concatBytes, toHex, utf8 } from '../bytes.js'
+import { HeddleError } from '../errors.js'
 import { createCrypto } from './index.js'
+import { xWing } from './kem.js'
 import { createNodeCrypto } from './node.js'
-import type { CryptoProvider, SuiteId } from './types.js'
+import { type CryptoProvider, SUITE_POST_QUANTUM, type SuiteId } from './types.js'
 import { createWebCrypto } from './web.js'
 
-const SUITES: readonly SuiteId[] = [1, 3]
+const SUITES: readonly SuiteId[] = [1, 3, SUITE_POST_QUANTUM]
 
 /** A random source that gives the same bytes for the same seed. */
 function seededRandom(seed: number): (length: number) => Uint8Array {
@@ -226,3 +227,65 @@ describe('both providers', () => {
 function bufferOf(bytes: Uint8Array): ArrayBuffer {
   return new Uint8Array(bytes).buffer
 }
+
+describe('X-Wing', () => {
+  // draft-connolly-cfrg-xwing-kem-08, appendix C, first vector; of public key and ciphertext the beginning and end.
+  const secretKey = fromHex('7f9c2ba4e88f827d616045507605853ed73b8093f6efbc88eb1a6eacfa66ef26')
+  const encapsulationSeed = fromHex(
+    '3cb1eea988004b93103cfb0aeefd2a686e01fa4a58e8a3639ca8a1e3f9ae57e235b8cc873c23dc62b8d260169afa2f75ab916a58d974918835d25e6a435085b2'
+  )
+  const shared = 'd2df0522128f09dd8e2c92b1e905c793d8f57a54c3da25861f10bf4ca613e384'
+
+  test('encapsulates and decapsulates as the draft’s vector says', () => {
+    const kem = xWing((length) => (length === 32 ? secretKey : encapsulationSeed.slice()))
+    const { publicKey, privateKey } = kem.generate()
+    expect(publicKey).toHaveLength(kem.publicKeyBytes)
+    expect(toHex(publicKey.subarray(0, 8))).toBe('e2236b35a8c24b39')
+    expect(toHex(publicKey.subarray(-8))).toBe('c8cd049040ef6534')
+    const sealed = kem.encapsulate(publicKey)
+    expect(toHex(sealed.enc.subarray(0, 8))).toBe('b83aa828d4d62b9a')
+    expect(toHex(sealed.enc.subarray(-8))).toBe('74a079d3e6fb2e15')
+    expect(toHex(sealed.shared)).toBe(shared)
+    expect(toHex(kem.decapsulate(privateKey, sealed.enc))).toBe(shared)
+  })
+
+  test('takes no bytes for a key that are none', () => {
+    const kem = xWing(seededRandom(11))
+    const { publicKey, privateKey } = kem.generate()
+    expect(kem.isPublicKey(publicKey)).toBe(true)
+    const outOfRange = publicKey.slice()
+    outOfRange.fill(0xff, 0, 3)
+    const upperOutOfRange = publicKey.slice()
+    upperOutOfRange[1] = (upperOutOfRange[1] ?? 0) | 0xf0
+    upperOutOfRange[2] = 0xff
+    const lowOrder = concatBytes(publicKey.subarray(0, -32), new Uint8Array(32))
+    for (const none of [outOfRange, upperOutOfRange, lowOrder, publicKey.subarray(1), new Uint8Array(32)]) {
+      expect(kem.isPublicKey(none)).toBe(false)
+      expect(() => kem.encapsulate(none)).toThrow(expect.objectContaining({ code: 'MALFORMED' }))
+    }
+    const malformed = expect.objectContaining({ code: 'MALFORMED' })
+    expect(() => kem.decapsulate(privateKey, new Uint8Array(1119))).toThrow(malformed)
+    expect(() => kem.decapsulate(privateKey, new Uint8Array(1120))).toThrow(malformed)
+  })
+})
+
+test('X25519 keys of low order are told from keys, in every encoding', () => {
+  const { isHpkeKey } = createNodeCrypto(seededRandom(1)).suite(1)
+  const lowOrder = [
+    '00'.repeat(32),
+    `01${'00'.repeat(31)}`,
+    'e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800',
+    '5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157',
+    `ec${'ff'.repeat(30)}7f`,
+    `ed${'ff'.repeat(30)}7f`,
+    `ee${'ff'.repeat(30)}7f`
+  ].map(fromHex)
+  for (const point of lowOrder)
+    for (const encoding of [point, point.with(31, (point[31] ?? 0) | 0x80)]) {
+      expect(isHpkeKey(encoding)).toBe(false)
+      // What the curve says itself.
+      expect(() => x25519.getSharedSecret(new Uint8Array(32).fill(5), encoding)).toThrow()
+    }
+  expect(isHpkeKey(x25519.getPublicKey(new Uint8Array(32).fill(7)))).toBe(true)
+  expect(isHpkeKey(new Uint8Array(31).fill(7))).toBe(false)
+})

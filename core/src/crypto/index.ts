@@ -4,4 +4,4 @@
  */
 export { createCrypto } from '#crypto'
 export { suiteName, suiteOfName } from './provider.js'
-export { type CipherSuite, type CryptoProvider, SUITE_DEFAULT, type SuiteId } from './types.js'
+export { type CipherSuite, type CryptoProvider, SUITE_DEFAULT, SUITE_POST_QUANTUM, type SuiteId } from './types.js'

@@ -37,17 +37,18 @@ function createPrimitives(): Primitives {
   const publicKey = (curve: Curve, raw: Uint8Array) =>
     publicKeys.get(curve + binaryString(raw), () => importPublic(curve, raw))
   // Keyed by the hash, so that no secret lives on in a string.
-  const privateKey = (curve: Curve, raw: Uint8Array) =>
-    privateKeys.get(curve + binaryString(sha256(raw)), () => importPrivate(curve, raw))
+  const signatureKey = (seed: Uint8Array) =>
+    privateKeys.get(binaryString(sha256(seed)), () => importPrivate('Ed25519', seed))
+  // Keys of X25519 are used once or twice, and must not outlive what their owner has zeroed.
   const x25519 = (secret: Uint8Array, point: Uint8Array) =>
-    plain(diffieHellman({ privateKey: privateKey('X25519', secret), publicKey: publicKey('X25519', point) }))
+    plain(diffieHellman({ privateKey: importPrivate('X25519', secret), publicKey: publicKey('X25519', point) }))
 
   return {
     sha256,
     hmacSha256: (key, data) => plain(createHmac('sha256', key).update(data).digest()),
     x25519,
     x25519Public: (secret) => x25519(secret, X25519_BASE_POINT),
-    ed25519Sign: (seed, message) => plain(sign(null, message, privateKey('Ed25519', seed))),
+    ed25519Sign: (seed, message) => plain(sign(null, message, signatureKey(seed))),
     ed25519Verify(key, message, signature) {
       try {
         return verify(null, message, publicKey('Ed25519', key), signature)
@@ -56,7 +57,7 @@ function createPrimitives(): Primitives {
       }
     },
     ed25519Public: (seed) =>
-      plain(createPublicKey(privateKey('Ed25519', seed)).export({ format: 'der', type: 'spki' })).slice(-32),
+      plain(createPublicKey(signatureKey(seed)).export({ format: 'der', type: 'spki' })).slice(-32),
     aesGcm: aead((key) => (key.length === 16 ? 'aes-128-gcm' : 'aes-256-gcm')),
     chaCha20Poly1305: aead(() => 'chacha20-poly1305')
   }

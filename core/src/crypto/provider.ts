@@ -1,25 +1,56 @@
 /** Composes a `CryptoProvider` from a platform's primitives, so that every platform computes the same. */
 import type { CiphersuiteImpl, CiphersuiteName } from 'ts-mls/crypto/ciphersuite.js'
-import { HeddleError } from '../errors.js'
 import { constantTimeEqual } from 'ts-mls/util/constantTimeCompare.js'
+import { HeddleError } from '../errors.js'
 import { createHkdf, type Hkdf } from './hkdf.js'
 import { createHpke } from './hpke.js'
-import type { Aead, CipherSuite, CryptoProvider, Primitives, SuiteId } from './types.js'
+import { dhkemX25519, xWing } from './kem.js'
+import {
+  type Aead,
+  type CipherSuite,
+  type CryptoProvider,
+  type Primitives,
+  SUITE_POST_QUANTUM,
+  type SuiteId
+} from './types.js'
 
 const SEED_BYTES = 32
 const TAG_BYTES = 16
 
-const SUITES: Readonly<
-  Record<SuiteId, { name: CiphersuiteName; aead: 'aesGcm' | 'chaCha20Poly1305'; aeadId: number; keyBytes: number }>
-> = {
-  1: { name: 'MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519', aead: 'aesGcm', aeadId: 0x0001, keyBytes: 16 },
+interface SuiteEntry {
+  readonly name: CiphersuiteName
+  readonly kem: 'x25519' | 'xWing'
+  readonly aead: 'aesGcm' | 'chaCha20Poly1305'
+  readonly aeadId: number
+  readonly keyBytes: number
+}
+
+const SUITES: Readonly<Record<SuiteId, SuiteEntry>> = {
+  1: {
+    name: 'MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519',
+    kem: 'x25519',
+    aead: 'aesGcm',
+    aeadId: 0x0001,
+    keyBytes: 16
+  },
   3: {
     name: 'MLS_128_DHKEMX25519_CHACHA20POLY1305_SHA256_Ed25519',
+    kem: 'x25519',
+    aead: 'chaCha20Poly1305',
+    aeadId: 0x0003,
+    keyBytes: 32
+  },
+  // ts-mls names a suite it does not know by its number. Those with X-Wing that it knows have SHA-512 and numbers that
+  // nobody assigned and that differ between its versions.
+  [SUITE_POST_QUANTUM]: {
+    name: String(SUITE_POST_QUANTUM) as CiphersuiteName,
+    kem: 'xWing',
     aead: 'chaCha20Poly1305',
     aeadId: 0x0003,
     keyBytes: 32
   }
 }
+const SUITE_IDS: readonly SuiteId[] = [1, 3, SUITE_POST_QUANTUM]
 
 /** Name that ts-mls gives the suite. */
 export function suiteName(id: SuiteId): CiphersuiteName {
@@ -28,7 +59,7 @@ export function suiteName(id: SuiteId): CiphersuiteName {
 
 /** Suite of that name, or undefined when Heddle does not take it. */
 export function suiteOfName(name: CiphersuiteName): SuiteId | undefined {
-  return name === SUITES[1].name ? 1 : name === SUITES[3].name ? 3 : undefined
+  return SUITE_IDS.find((id) => SUITES[id].name === name)
 }
 
 /** `random` must return fresh, cryptographically secure bytes that the caller owns. */
@@ -61,9 +92,10 @@ function createSuite(
   hkdf: Hkdf,
   randomBytes: (length: number) => Uint8Array
 ): CipherSuite {
-  const { name, aead: aeadName, aeadId, keyBytes } = SUITES[id]
+  const { name, kem: kemName, aead: aeadName, aeadId, keyBytes } = SUITES[id]
   const aead = typedErrors(primitives[aeadName])
-  const hpke = createHpke({ primitives, hkdf, aead, aeadId, keyBytes, randomBytes })
+  const kem = kemName === 'xWing' ? xWing(randomBytes) : dhkemX25519(primitives, hkdf, randomBytes)
+  const hpke = createHpke({ kem, hkdf, aead, aeadId, keyBytes })
   const mls: CiphersuiteImpl = {
     name,
     hash: {
@@ -94,7 +126,17 @@ function createSuite(
     hpke,
     rng: { randomBytes }
   }
-  return { id, keyBytes, nonceBytes: hpke.nonceLength, tagBytes: TAG_BYTES, seal: aead.seal, open: aead.open, mls }
+  return {
+    id,
+    keyBytes,
+    nonceBytes: hpke.nonceLength,
+    tagBytes: TAG_BYTES,
+    hpkeKeyBytes: kem.publicKeyBytes,
+    isHpkeKey: kem.isPublicKey,
+    seal: aead.seal,
+    open: aead.open,
+    mls
+  }
 }
 
 function typedErrors(aead: Aead): Aead {

@@ -5,10 +5,14 @@
  */
 import type { CiphersuiteImpl } from 'ts-mls/crypto/ciphersuite.js'
 
-/** MLS cipher suites (RFC 9420 section 17.1): 1 is the default, with AES-128-GCM; 3 has ChaCha20-Poly1305. */
-export type SuiteId = 1 | 3
+/**
+ * MLS cipher suites: 1 is the default, with AES-128-GCM; 3 has ChaCha20-Poly1305 (both RFC 9420 section 17.1). 0xf791 is
+ * Heddle's own, of the private range: suite 3 with the post-quantum KEM X-Wing in the place of X25519.
+ */
+export type SuiteId = 1 | 3 | 0xf791
 
 export const SUITE_DEFAULT: SuiteId = 1
+export const SUITE_POST_QUANTUM = 0xf791 satisfies SuiteId
 
 export interface CryptoProvider {
   /** `length` bytes from the source of randomness the provider was made with; nothing in it takes randomness elsewhere. */
@@ -35,6 +39,10 @@ export interface CipherSuite {
   readonly nonceBytes: number
   /** Bytes that `seal` adds. */
   readonly tagBytes: number
+  /** Bytes of an HPKE public key. */
+  readonly hpkeKeyBytes: number
+  /** Whether the bytes are an HPKE public key that can be encrypted to. */
+  isHpkeKey(raw: Uint8Array): boolean
   seal(key: Uint8Array, nonce: Uint8Array, associatedData: Uint8Array, plaintext: Uint8Array): Uint8Array
   /** Throws UNDECRYPTABLE when the tag is wrong. */
   open(key: Uint8Array, nonce: Uint8Array, associatedData: Uint8Array, ciphertext: Uint8Array): Uint8Array

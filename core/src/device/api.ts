@@ -4,6 +4,8 @@
  */
 import type { ErrorName, HeddleError } from '../errors.js'
 import type { Context, CrdtBackend, Storage, Transport } from '../plugin/index.js'
+import type { ClaimIdentity, Verified, VerifyMember } from './identity.js'
+import type { FingerprintCheck } from './safety.js'
 
 export interface DeviceOptions {
   /** Where everything of this device is kept, secrets included. One device per storage. Stays the caller's to dispose. */
@@ -11,6 +13,10 @@ export interface DeviceOptions {
   readonly transports: readonly Transport[]
   readonly crdts: readonly CrdtBackend[]
   readonly context: Context
+  /** Tells whose device a member is; without it all members are "unverified". */
+  readonly verifyMember?: VerifyMember
+  /** What this device tells the members' apps of whose it is; without it, nothing. */
+  readonly claimIdentity?: ClaimIdentity
 }
 
 /** One device: one storage, one endpoint key, any number of documents. Disposing it closes its documents. */
@@ -57,6 +63,17 @@ export interface Document<Native = unknown> extends AsyncDisposable {
   readonly memberId: string
   members(): readonly Member[]
   status(): DocumentStatus
+  /**
+   * What this device and the member's show when each has the other's key: 12 groups of 5 digits to be compared by people who
+   * know each other, over another way than the document. Throws NOT_FOUND, INVALID for this device itself.
+   */
+  safetyNumber(memberId: string): string
+  /** A member's key, this device's own by default, as upper-case text for a QR code. Throws NOT_FOUND. */
+  fingerprint(memberId?: string): string
+  /** Compares a fingerprint scanned from another device; `memberId`: whose it is expected to be. */
+  checkFingerprint(scanned: string, memberId?: string): FingerprintCheck
+  /** Asks `DeviceOptions.verifyMember` about all members again; resolves when it has answered. */
+  verifyMembers(): Promise<void>
 
   /** Makes an invite link: for one device, once. Admins only. Throws FORBIDDEN. */
   invite(options?: InviteOptions): Promise<string>
@@ -65,6 +82,24 @@ export interface Document<Native = unknown> extends AsyncDisposable {
   setRole(memberId: string, role: RoleName, signal?: AbortSignal): Promise<void>
   /** Renews this device's keys, so that who knew the old ones cannot read on. */
   rotate(signal?: AbortSignal): Promise<void>
+  /**
+   * Adds the server of a ticket, 7 at most. It has to be there: a server counts for every decision from then on. Throws
+   * CONFIG_INVALID, TRANSPORT_UNREACHABLE besides what `remove` throws.
+   */
+  addServer(ticket: string, signal?: AbortSignal): Promise<void>
+  /** Removes a server, by its id. Devices forget it; it keeps what it has for members to read. Throws NOT_FOUND, CONFIG_INVALID too. */
+  removeServer(serverId: string, signal?: AbortSignal): Promise<void>
+  /** One server for another, in one step; with a ticket of the same id its address changes. Throws as the two above. */
+  replaceServer(serverId: string, ticket: string, signal?: AbortSignal): Promise<void>
+  policy(): DocumentPolicy
+  /** Changes what is given and leaves the rest. Admins only. Throws CONFIG_INVALID besides what `remove` throws. */
+  setPolicy(changes: Partial<DocumentPolicy>, signal?: AbortSignal): Promise<void>
+  /**
+   * Asks to be removed from the document: an admin's device does it as soon as it hears of that. From the call on this
+   * device takes no more edits, across restarts too. Resolves when it is removed, or with `until: 'requested'` when the
+   * request is on a write quorum of servers. Throws FORBIDDEN for the only admin, ABORTED (the leaving goes on), REMOVED.
+   */
+  leave(options?: LeaveOptions, signal?: AbortSignal): Promise<void>
 
   /** Resolves when every local edit made so far is durable on this device ("stored"), on one server ("sent"), on a write quorum of servers ("safe"). */
   settled(level: 'stored' | 'sent' | 'safe', signal?: AbortSignal): Promise<void>
@@ -79,13 +114,32 @@ export interface InviteOptions {
   readonly expiresInMs?: number
 }
 
-export interface Member {
+export interface LeaveOptions {
+  /** Default "removed". */
+  readonly until?: 'requested' | 'removed'
+}
+
+/** What all devices and servers of a document go by. */
+export interface DocumentPolicy {
+  /** Past epochs whose keys a device keeps for late messages, 1 to 64. */
+  readonly retainedEpochs: number
+  /** Days after which they are deleted in any case, 1 to 365. */
+  readonly retainedDays: number
+  /** What becomes of a removed member's last messages: those count that a remaining one vouches for, or its remover only. */
+  readonly removalMode: 'vouched' | 'strict'
+  /** Hours after which keys are renewed if nobody has committed, up to 8760; 0: only when asked. */
+  readonly rotationHours: number
+}
+
+export interface Member extends Verified {
   /** 32 hexadecimal digits. */
   readonly id: string
   readonly role: RoleName
   /** Endpoint id of its device. */
   readonly deviceId: string
   readonly isSelf: boolean
+  /** What its app claims of whose device it is; not to be believed before it is verified. The app's to keep. */
+  readonly identity?: Uint8Array
 }
 
 export interface DocumentStatus {
@@ -105,9 +159,17 @@ export interface DocumentStatus {
   readonly lacking: number
   /** Ids of members shown to have signed two chains: nothing more of them is taken; an admin should remove them. */
   readonly forked: readonly string[]
+  /**
+   * Ids of members who are in another epoch of the same number than this device: the servers may have led the two apart, or
+   * the member lies. While one is a member, local edits are kept here and not sent.
+   */
+  readonly divergent: readonly string[]
   /** Changes of the group asked for and not decided; `blocked` when too few servers answer to decide them. */
   readonly pendingChanges: number
   readonly blocked: boolean
+  readonly policy: DocumentPolicy
+  /** It has asked to be removed, and was not yet. */
+  readonly leaving: boolean
 }
 
 export interface ServerStatus {
@@ -127,6 +189,8 @@ export type DocumentEvent =
   | { readonly type: 'epoch'; readonly epoch: bigint }
   /** The connection to a server changed. */
   | { readonly type: 'server'; readonly server: ServerStatus }
+  /** What `verifyMember` says of a member is known, or is another than before. */
+  | { readonly type: 'verification'; readonly member: Member }
   /** This device was removed: nothing more comes or goes. */
   | { readonly type: 'removed' }
   /** A peer did what it must not, or something failed that the user should know. The document goes on. */

@@ -3,23 +3,26 @@
  * carries it out or makes it pointless. Commits are built when the slot is known to be free, made durable before they are
  * proposed, and applied by the hash of their value, whoever proposed it.
  */
-import { equalBytes, toHex } from '../bytes.js'
+import { equalBytes } from '../bytes.js'
 import { HeddleError } from '../errors.js'
-import type { RosterEntry } from '../group/index.js'
-import { inspectDecided, quorum, signedInput, valueHash } from '../paxos/index.js'
+import type { MemberGroup, RosterEntry } from '../group/index.js'
+import { inspectDecided, quorum, signedInput } from '../paxos/index.js'
 import {
+  Create,
   DecidedSlot,
-  DocumentRecord,
   IntentRecord,
-  PendingCommitRecord,
+  LIMITS,
+  type PendingCommitRecord,
   Role,
+  type ServerEntry,
   SIGNATURE_LABELS,
   Value,
   ValueContent
 } from '../wire/index.js'
 import { commitPlan, type Intent, subjectOf, worthOf } from './intents.js'
 import type { ServerLink } from './links.js'
-import { asHeddleError, type Room, report, slotConfig } from './room.js'
+import { PendingCommits } from './pending.js'
+import { asHeddleError, putDocument, type Room, report, slotConfig } from './room.js'
 import { type SlotHooks, SlotRun } from './slot-run.js'
 import type { Turn } from './store.js'
 
@@ -32,6 +35,8 @@ const toldMax = 512
 export interface ChangesHooks extends Pick<SlotHooks, 'links' | 'behind'> {
   /** The group is at a new epoch. `owesState`: somebody came who is owed the state by this device. */
   advanced(turn: Turn, owesState: boolean): void
+  /** The commit just applied changed the document's servers. */
+  serversChanged(before: readonly ServerEntry[], present: readonly ServerEntry[]): void
   /** Whether this device has added somebody who may not have the state yet. */
   owesState(): boolean
   /** A joiner's mailbox is of no use any more. */
@@ -50,7 +55,9 @@ export class Changes {
   readonly #hooks: ChangesHooks
   readonly #intents: Map<bigint, IntentRecord>
   readonly #waiters = new Map<bigint, Waiter>()
-  #pending: PendingCommitRecord | undefined
+  readonly #pending: PendingCommits
+  /** Intents that are left to others for a while. */
+  readonly #delayed = new Map<bigint, Disposable>()
   #run: SlotRun
   #nextIntent: bigint
   #requested: { readonly intent: Intent; readonly waiter: Waiter }[] = []
@@ -68,12 +75,12 @@ export class Changes {
   constructor(
     room: Room,
     intents: Map<bigint, IntentRecord>,
-    pending: PendingCommitRecord | undefined,
+    pending: Map<bigint, PendingCommitRecord>,
     hooks: ChangesHooks
   ) {
     this.#room = room
     this.#intents = intents
-    this.#pending = pending
+    this.#pending = new PendingCommits(room, pending)
     this.#hooks = hooks
     this.#nextIntent = ([...intents.keys()].at(-1) ?? -1n) + 1n
     this.#run = this.#newRun()
@@ -97,13 +104,33 @@ export class Changes {
     })
   }
 
-  /** An intent that nobody waits for, durable with the turn. */
-  add(turn: Turn, intent: Intent): bigint {
+  /**
+   * An intent that nobody waits for, durable with the turn. For `delayMs` it is left to others, who may have it too; a
+   * restart ends that.
+   */
+  add(turn: Turn, intent: Intent, delayMs = 0): bigint {
     const key = this.#nextIntent++
     this.#intents.set(key, { change: intent })
     turn.put(this.#room.store.key('intent', key), IntentRecord.encode({ change: intent }))
+    if (delayMs > 0) {
+      const due = () => {
+        this.#delayed.delete(key)
+        this.kick()
+      }
+      this.#delayed.set(key, this.#room.context.clock.setTimer(delayMs, due))
+    }
     turn.after(() => this.kick())
     return key
+  }
+
+  /** Whether an intent is kept for which this holds. */
+  has(wanted: (intent: Intent) => boolean): boolean {
+    return [...this.#intents.values()].some(({ change }) => change !== undefined && wanted(change))
+  }
+
+  /** A quorum of the present servers is connected. */
+  get isDecidable(): boolean {
+    return this.#quorumConnected
   }
 
   /** Decided slots from anywhere; those that follow the present epoch are applied in the next turn. */
@@ -122,7 +149,7 @@ export class Changes {
   /** Proposes when there is something to propose and a quorum to do it with. */
   kick(): void {
     if (this.#disposed || this.#room.removed || this.holdsBack) return
-    if (this.#intents.size > 0 && !this.#run.proposing && this.#quorumConnected) {
+    if (this.#intents.size > this.#delayed.size && !this.#run.proposing && this.#quorumConnected) {
       this.#run.start('own')
     }
   }
@@ -131,7 +158,7 @@ export class Changes {
   async step(turn: Turn, epochMax: bigint): Promise<void> {
     for (const { intent, waiter } of this.#requested.splice(0)) this.#waiters.set(this.add(turn, intent), waiter)
     await this.#applyTold(turn, epochMax)
-    if (this.#wasRefused) this.#dropRefused(turn)
+    if (this.#wasRefused) this.#refused(turn)
     if (this.#needsValue) await this.#build(turn)
   }
 
@@ -142,6 +169,8 @@ export class Changes {
     for (const { reject } of this.#waiters.values()) reject(reason)
     for (const { waiter } of this.#requested.splice(0)) waiter.reject(reason)
     this.#waiters.clear()
+    for (const timer of this.#delayed.values()) timer[Symbol.dispose]()
+    this.#delayed.clear()
   }
 
   async #applyTold(turn: Turn, epochMax: bigint): Promise<void> {
@@ -205,14 +234,14 @@ export class Changes {
     }
   }
 
-  /** Builds this device's commit for the free slot, or takes up the one it had built before a restart. */
+  /** Builds this device's commit for the free slot, or takes up the one it had built before, in another run. */
   async #build(turn: Turn): Promise<void> {
     this.#needsValue = false
-    const { group, store } = this.#room
+    const { group } = this.#room
     const run = this.#run
-    if (this.#pending?.slot === group.epoch) {
-      const { value } = this.#pending
-      turn.after(() => run.supply(value))
+    const open = this.#pending.open(group.epoch)
+    if (open !== undefined) {
+      turn.after(() => run.supply(open.value))
       return
     }
     const intents = await this.#takeDoable(turn)
@@ -221,6 +250,8 @@ export class Changes {
       return
     }
     try {
+      if (this.#pending.isFull)
+        throw new HeddleError('LIMIT_EXCEEDED', 'the servers have refused too many commits of this device in a row')
       const plan = commitPlan(
         intents.map(([, intent]) => intent),
         this.#room
@@ -230,20 +261,17 @@ export class Changes {
       const signature = group.sign(signedInput(SIGNATURE_LABELS.ValueContent, content))
       const value = Value.encode({ content, signature })
       const keys = intents.map(([key]) => key)
-      const pending = { slot: group.epoch, value, next: built.pending, intents: keys }
-      turn.put(store.key('pending'), PendingCommitRecord.encode(pending))
-      this.#pending = pending
+      this.#pending.add(turn, { slot: group.epoch, value, next: built.pending, intents: keys })
       turn.after(() => run.supply(value))
     } catch (cause) {
+      const error = asHeddleError(cause, 'building a commit')
       if (intents.length > 1) {
-        // One of them makes no valid commit: each by itself shows which.
-        this.#intentsMax = 1
+        // Together they are too much for one commit; or one of them makes no valid one, and each by itself shows which.
+        this.#intentsMax = error.code === 'LIMIT_EXCEEDED' ? Math.floor(intents.length / 2) : 1
         return await this.#build(turn)
       }
-      const error = asHeddleError(cause, 'building a commit')
       report(this.#room, error)
       for (const [key] of intents) this.#finish(turn, key, error)
-      this.#intentsMax = intentsPerCommit
       this.#restart()
       turn.after(() => this.kick())
     }
@@ -255,7 +283,7 @@ export class Changes {
     const subjects = new Set<string>()
     for (const [key, { change }] of this.#intents) {
       if (out.length === this.#intentsMax) break
-      if (change === undefined) continue
+      if (change === undefined || this.#delayed.has(key)) continue
       const state = await worthOf(change, this.#room)
       if (typeof state !== 'string' || state === 'done') {
         this.#finish(turn, key, state === 'done' ? undefined : state)
@@ -293,10 +321,9 @@ export class Changes {
       report(this.#room, new HeddleError('BAD_SIGNATURE', `a certificate for slot ${decided.slot} is bad: ${reason}`))
       return
     }
-    const before = group.public.roster
-    const own = this.#pending !== undefined && equalBytes(valueHash(this.#pending.value), inspected.item.valueHash)
+    const own = this.#pending.ofHash(inspected.item.valueHash)
     try {
-      if (own && this.#pending !== undefined) this.#room.group = await group.adopt(this.#pending.next)
+      if (own !== undefined) this.#room.group = await group.adopt(own.next)
       else {
         const processed = await group.processCommit(ValueContent.decode(Value.decode(decided.value).content).commit)
         if (processed.removed) return this.#removed(turn)
@@ -314,7 +341,29 @@ export class Changes {
     }
     turn.put(store.key('decided', decided.slot), DecidedSlot.encode(decided))
     if (decided.slot >= decidedKept) turn.del(store.key('decided', decided.slot - decidedKept))
-    this.#advanced(turn, own, this.#inheritsDuty(before))
+    await this.#keepBeginnings(turn, group, decided)
+    await this.#advanced(turn, own, this.#inheritsDuty(group.public.roster))
+  }
+
+  /**
+   * Whoever was in the epoch before can bring the document to a server that came with this commit; it keeps what is needed
+   * for that, since the server may be away and the keys of then gone when it comes.
+   */
+  async #keepBeginnings(turn: Turn, before: MemberGroup, decided: DecidedSlot): Promise<void> {
+    const { store, group } = this.#room
+    if (group.public.change?.serversChanged !== true) return
+    const isIn = (servers: readonly ServerEntry[], id: Uint8Array) => servers.some((one) => equalBytes(one.id, id))
+    const [old, present] = [before.public.servers.servers, group.public.servers.servers]
+    this.#hooks.serversChanged(old, present)
+    for (const { id } of old) if (!isIn(present, id)) turn.del(store.key('genesis', id))
+    const added = present.filter(({ id }) => !isIn(old, id))
+    if (added.length === 0) return
+    const groupInfo = await before.groupInfo()
+    if (groupInfo.length > LIMITS.Create.groupInfo.bytesMax) {
+      const message = 'the group is too large for this device to bring the document to a new server'
+      return report(this.#room, new HeddleError('LIMIT_EXCEEDED', message))
+    }
+    for (const { id } of added) turn.put(store.key('genesis', id), Create.encode({ groupInfo, decided }))
   }
 
   /**
@@ -331,15 +380,19 @@ export class Changes {
     return group.public.roster.some(({ memberId }) => oldest?.member(memberId) === undefined)
   }
 
-  #advanced(turn: Turn, own: boolean, inheritsDuty: boolean): void {
-    const { group, store } = this.#room
-    const pending = this.#pending
-    const carriedOut = own ? (pending?.intents ?? []) : []
-    const added = carriedOut.some((key) => this.#intents.get(key)?.change?.$case === 'add')
-    for (const key of carriedOut) this.#finish(turn, key, undefined)
-    if (pending !== undefined) turn.del(store.key('pending'))
-    this.#pending = undefined
-    this.#intentsMax = intentsPerCommit
+  async #advanced(turn: Turn, own: PendingCommitRecord | undefined, inheritsDuty: boolean): Promise<void> {
+    const { group, context } = this.#room
+    const added = own !== undefined && (group.public.change?.added.length ?? 0) > 0
+    for (const key of own?.intents ?? []) this.#finish(turn, key, undefined)
+    for (const key of [...this.#delayed.keys()]) {
+      const change = this.#intents.get(key)?.change
+      const state = change === undefined ? 'done' : await worthOf(change, this.#room)
+      if (state !== 'open') this.#finish(turn, key, state === 'done' ? undefined : state)
+    }
+    this.#pending.clear(turn)
+    this.#intentsMax = Math.min(2 * this.#intentsMax, intentsPerCommit)
+    this.#room.epochSinceMs = context.clock.now()
+    putDocument(turn, this.#room)
     this.#restart()
     this.#hooks.advanced(turn, added || inheritsDuty)
     const { epoch } = group
@@ -350,15 +403,9 @@ export class Changes {
   }
 
   #removed(turn: Turn): void {
-    const { store, joinedEpoch, group } = this.#room
     this.#room.removed = true
-    const { crdtType } = group.public.document
-    turn.put(
-      store.key('document'),
-      DocumentRecord.encode({ crdtType, joinedEpoch, removed: true, leaving: false, epochSinceMs: 0n })
-    )
-    turn.del(store.key('pending'))
-    this.#pending = undefined
+    putDocument(turn, this.#room)
+    this.#pending.clear(turn)
     for (const key of [...this.#intents.keys()]) this.#finish(turn, key, undefined, 'removed')
     this.#restart()
     turn.after(() => this.#room.emit({ type: 'removed' }))
@@ -372,14 +419,14 @@ export class Changes {
     if (this.#disposed) this.#run[Symbol.dispose]()
   }
 
-  #dropRefused(turn: Turn): void {
+  #refused(turn: Turn): void {
     this.#wasRefused = false
-    const pending = this.#pending
-    this.#pending = undefined
-    turn.del(this.#room.store.key('pending'))
+    const intents = this.#pending.refuse(turn, this.#room.group.epoch)
     turn.after(() => this.kick())
     const error = new HeddleError('INVALID', 'the servers refuse the change as breaking a rule of the document')
-    for (const key of pending?.intents ?? []) this.#finish(turn, key, error)
+    // One of several may be what is wrong: each is tried by itself.
+    if (intents.length > 1) this.#intentsMax = 1
+    else for (const key of intents) this.#finish(turn, key, error)
     this.#restart()
   }
 
@@ -389,6 +436,8 @@ export class Changes {
     const waiter = this.#waiters.get(key)
     this.#intents.delete(key)
     this.#waiters.delete(key)
+    this.#delayed.get(key)?.[Symbol.dispose]()
+    this.#delayed.delete(key)
     turn.del(this.#room.store.key('intent', key))
     const failure = why === 'removed' ? removedError() : error
     turn.after(() => {

@@ -5,16 +5,19 @@
 import { concatBytes, toHex, utf8 } from '../bytes.js'
 import { type CryptoProvider, createCrypto } from '../crypto/index.js'
 import { HeddleError } from '../errors.js'
-import { generateKeyPackage, MemberGroup, type OwnKeyPackage } from '../group/index.js'
+import { generateKeyPackage, MemberGroup, memberIdOf, type OwnKeyPackage } from '../group/index.js'
 import { quorum } from '../paxos/index.js'
 import type { CrdtBackend, EndpointIdentity } from '../plugin/index.js'
 import { StateVector } from '../sync/index.js'
-import { DocumentRecord, type Invite, type Policy, RemovalMode, Role } from '../wire/index.js'
+import { Create, DocumentRecord, type Invite, Role } from '../wire/index.js'
 import type { CreateOptions, Device, DeviceOptions, Document } from './api.js'
+import { Alarms } from './alarms.js'
 import { OpenDocument } from './document.js'
+import { claimedIdentity } from './identity.js'
 import { parseInvite } from './invites.js'
 import { join } from './join.js'
 import { LinkPool, parseTicket } from './links.js'
+import { policyDefault } from './policy.js'
 import { Replica } from './replica.js'
 import { slotConfig } from './room.js'
 import { DocumentStore, deviceStore, parseDocumentId, takeOwnership, Turn } from './store.js'
@@ -22,12 +25,6 @@ import { DocumentStore, deviceStore, parseDocumentId, takeOwnership, Turn } from
 const createTimeoutMs = 20_000
 /** After this long, servers that could not be reached at all are not waited for any more. */
 const reachTimeoutMs = 4_000
-const policyDefault: Policy = {
-  retainedEpochs: 8,
-  retainedDays: 14,
-  removalMode: RemovalMode.REMOVAL_MODE_VOUCHED,
-  rotationHours: 24
-}
 
 /** Opens the device of a storage; the first time, its identity is made. Throws STORAGE_CORRUPT, CONFIG_INVALID. */
 export async function openDevice(options: DeviceOptions): Promise<Device> {
@@ -73,7 +70,7 @@ class OpenedDevice implements Device {
     const group = await MemberGroup.create(
       {
         groupId,
-        keyPackage: await this.#keyPackage(),
+        keyPackage: await this.#keyPackage(groupId),
         document: {
           crdtType: backend.typeId,
           protocolVersion: 1,
@@ -94,10 +91,10 @@ class OpenedDevice implements Device {
         joinedEpoch: 0n,
         removed: false,
         leaving: false,
-        epochSinceMs: 0n
+        epochSinceMs: BigInt(Math.floor(context.clock.now()))
       })
     )
-    turn.put(store.key('genesis'), await group.groupInfo())
+    turn.put(store.key('genesis'), Create.encode({ groupInfo: await group.groupInfo(), decided: undefined }))
     store.putGroup(turn, group.takeDirtyRecords())
     await turn.commit(storage)
     const document = await this.#openOnce(groupId)
@@ -143,7 +140,7 @@ class OpenedDevice implements Device {
         pool: this.#pool,
         crypto: this.#crypto,
         crdtTypes: this.#crdtTypes,
-        keyPackage: () => this.#keyPackage()
+        keyPackage: () => this.#keyPackage(invite.group)
       }
       await join(invite, on, signal === undefined ? this.#stop.signal : AbortSignal.any([signal, this.#stop.signal]))
     }
@@ -176,9 +173,17 @@ class OpenedDevice implements Device {
     return this.#options.crdts.map(({ typeId }) => typeId)
   }
 
-  #keyPackage(): Promise<OwnKeyPackage> {
-    const device = { endpointId: this.#identity.publicKey, crdtTypes: this.#crdtTypes }
-    return generateKeyPackage({ crypto: this.#crypto, device, nowMs: this.#options.context.clock.now() })
+  async #keyPackage(groupId: Uint8Array): Promise<OwnKeyPackage> {
+    const signatureKey = this.#crypto.randomBytes(32)
+    const signaturePublicKey = this.#crypto.publicKeyOf(signatureKey)
+    const identity = await claimedIdentity(this.#options.claimIdentity, {
+      documentId: toHex(groupId),
+      memberId: toHex(memberIdOf(this.#crypto, groupId, signaturePublicKey)),
+      signaturePublicKey,
+      deviceId: this.id
+    })
+    const device = { endpointId: this.#identity.publicKey, crdtTypes: this.#crdtTypes, identity }
+    return generateKeyPackage({ crypto: this.#crypto, device, nowMs: this.#options.context.clock.now(), signatureKey })
   }
 
   #backend(typeId: string | undefined): CrdtBackend {
@@ -216,6 +221,8 @@ class OpenedDevice implements Device {
         groupId,
         joinedEpoch: record.joinedEpoch,
         removed: record.removed,
+        leaving: record.leaving,
+        epochSinceMs: Number(record.epochSinceMs),
         context,
         crypto: this.#crypto,
         pool: this.#pool,
@@ -227,6 +234,8 @@ class OpenedDevice implements Device {
           this.#crypto.sha256(concatBytes(utf8('heddle/1 actor\0'), groupId, context.random(16))).slice(0, 16)
         ),
         vector: new StateVector(heads, untold),
+        alarms: new Alarms(await store.alarms()),
+        verifyMember: this.#options.verifyMember,
         group
       },
       () => this.#open.delete(id)

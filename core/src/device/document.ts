@@ -3,22 +3,38 @@
  * turn takes in what has come, seals what may leave, and makes all of it durable in one batch; only then it is told to
  * others. The parts of the room share one `Room` and are driven from here.
  */
-import { equalBytes, toHex } from '../bytes.js'
+import { emptyBytes, equalBytes, fromHex, toHex } from '../bytes.js'
 import { HeddleError } from '../errors.js'
 import type { RosterEntry } from '../group/index.js'
 import { quorum } from '../paxos/index.js'
 import { Standings } from '../sync/index.js'
 import { type Head, Role, type RoleSetProposal } from '../wire/index.js'
-import type { Document, DocumentEvent, DocumentStatus, InviteOptions, Member, RoleName } from './api.js'
+import type {
+  Document,
+  DocumentEvent,
+  DocumentPolicy,
+  DocumentStatus,
+  InviteOptions,
+  LeaveOptions,
+  Member,
+  RoleName
+} from './api.js'
 import { Changes, removedError } from './changes.js'
 import { Expiry } from './expiry.js'
 import { Following } from './following.js'
+import { Verification } from './identity.js'
 import { type Control, Incoming } from './incoming.js'
 import type { Intent } from './intents.js'
 import { Invites } from './invites.js'
+import { Leaving, leavingError } from './leaving.js'
+import { parseTicket } from './links.js'
 import { Outgoing } from './outgoing.js'
+import { policyOf, policyWith } from './policy.js'
 import { Repair } from './repair.js'
 import { asHeddleError, type Room, slotConfig } from './room.js'
+import { Rotation } from './rotation.js'
+import { reach, serverOf, serverToAdd, serverToRemove } from './servers.js'
+import { checkFingerprint, type FingerprintCheck, formatFingerprint, safetyNumber } from './safety.js'
 import { Turn } from './store.js'
 
 const inviteMsDefault = 24 * 60 * 60 * 1000
@@ -47,6 +63,8 @@ export class OpenDocument implements Document {
   readonly #repair: Repair
   readonly #changes: Changes
   readonly #invites: Invites
+  readonly #leaving: Leaving
+  readonly #rotation: Rotation
   readonly #listeners = new Set<(event: DocumentEvent) => void>()
   readonly #abort = new AbortController()
   readonly #localChanges: Disposable
@@ -61,6 +79,7 @@ export class OpenDocument implements Document {
   /** Set while decided slots wait: since when, since when nothing came, and what had been applied then. */
   #heldBack: { readonly sinceMs: number; quietMs: number; applied: number; timer: Disposable } | undefined
   readonly #expiry: Expiry
+  readonly #verification: Verification
 
   private constructor(start: RoomStart, stored: Stored, onDisposed: () => void) {
     this.#onDisposed = onDisposed
@@ -72,6 +91,8 @@ export class OpenDocument implements Document {
       emit: (event) => this.#emit(event)
     }
     this.#room = room
+    room.alarms.entered(room.group)
+    this.#verification = new Verification(room, room.verifyMember, (id) => this.#verified(id))
     this.#expiry = new Expiry(room, () => this.#following.isLevel)
     this.#repair = new Repair(room, stored, {
       ask: (value) => this.#outgoing.queueControl({ $case: 'repairRequest', value }),
@@ -92,7 +113,10 @@ export class OpenDocument implements Document {
       { ...stored, receipted },
       {
         durable: () => this.#following.upload(),
-        safe: () => this.#changes.kick()
+        safe: () => {
+          this.#changes.kick()
+          this.#leaving.check()
+        }
       }
     )
     this.#following = new Following(room, this.#incoming, () => this.#outgoing, stored.servers, {
@@ -110,26 +134,41 @@ export class OpenDocument implements Document {
       ready: (link) => {
         this.#background(this.#invites.openMailboxes(link))
         this.#changes.kick()
+        this.#rotation.resume()
       }
     })
     this.#changes = new Changes(room, stored.intents, stored.pending, {
       links: () => this.#following.links,
       behind: (link, slot) => link.channel && this.#background(this.#following.slots.teach(link.channel, slot)),
       catchUp: (link) => this.#background(this.#following.slots.catchUp(link)),
+      serversChanged: (before, present) => this.#outgoing.serversChanged(before, present),
       owesState: () => this.#outgoing.owesState,
       admitted: (mailbox) => this.#background(this.#invites.close(mailbox, this.#following.links)),
       advanced: (turn, owesState) => {
         if (owesState) this.#outgoing.oweState(turn, room.group.epoch)
         const { change, epoch } = room.group.public
+        room.alarms.entered(room.group)
         this.#incoming.silence(epoch - 1n, change?.cuts ?? [])
         this.#incoming.retry()
+        this.#leaving.advanced(turn)
         turn.after(() => {
+          this.#rotation.restart()
           this.#background(this.#following.follow(room.group.public.servers.servers))
           this.#following.retryRefused()
+          this.#verification.update()
         })
       }
     })
-    this.#invites = new Invites(room, stored.invites, (turn, value) => this.#changes.add(turn, { $case: 'add', value }))
+    this.#invites = new Invites(room, stored.invites, {
+      add: (turn, value) => this.#changes.add(turn, { $case: 'add', value }),
+      verify: (joiner) => this.#verification.ofJoiner(joiner),
+      refused: (mailbox) => this.#background(this.#invites.close(mailbox, this.#following.links))
+    })
+    this.#leaving = new Leaving(room, this.#changes, this.#outgoing)
+    this.#rotation = new Rotation(room, {
+      isDecidable: () => this.#changes.isDecidable,
+      rotate: () => this.#rotateByItself()
+    })
     this.#localChanges = room.replica.doc.onLocalChange(() => {
       if (!this.#outgoing.isHolding) this.#wake()
     })
@@ -139,6 +178,8 @@ export class OpenDocument implements Document {
   static async open(start: RoomStart, onDisposed: () => void): Promise<OpenDocument> {
     const document = new OpenDocument(start, await readStored(start), onDisposed)
     if (!start.removed) await document.#following.follow(start.group.public.servers.servers)
+    if (!start.removed) document.#rotation.restart()
+    document.#verification.update()
     document.#wake()
     return document
   }
@@ -169,12 +210,30 @@ export class OpenDocument implements Document {
   }
 
   members(): readonly Member[] {
-    return this.#room.group.public.roster.map((entry: RosterEntry) => ({
-      id: toHex(entry.memberId),
-      role: roleNames[entry.role] ?? 'reader',
-      deviceId: toHex(entry.device.endpointId),
-      isSelf: equalBytes(entry.memberId, this.#room.group.memberId)
-    }))
+    return this.#room.group.public.roster.map((entry) => this.#described(entry))
+  }
+
+  safetyNumber(memberId: string): string {
+    const { group, groupId } = this.#room
+    const { signaturePublicKey } = this.#entryOf(memberId)
+    if (equalBytes(signaturePublicKey, group.me.signaturePublicKey)) {
+      throw new HeddleError('INVALID', 'a device has no safety number with itself; name another member')
+    }
+    return safetyNumber(groupId, group.me.signaturePublicKey, signaturePublicKey)
+  }
+
+  fingerprint(memberId: string = this.memberId): string {
+    return formatFingerprint(this.#room.groupId, this.#entryOf(memberId).signaturePublicKey)
+  }
+
+  checkFingerprint(scanned: string, memberId?: string): FingerprintCheck {
+    const keyOf = (id: string) => this.#room.group.public.member(fromHex(id) ?? emptyBytes)?.signaturePublicKey
+    return checkFingerprint(scanned, { documentId: this.id, memberId, keyOf })
+  }
+
+  async verifyMembers(): Promise<void> {
+    this.#assertUsable()
+    await this.#verification.again()
   }
 
   status(): DocumentStatus {
@@ -193,8 +252,11 @@ export class OpenDocument implements Document {
       waiting: this.#incoming.waiting,
       lacking: this.#repair.lacking,
       forked: this.#repair.forked,
+      divergent: this.#room.alarms.members,
       pendingChanges: this.#changes.pendingCount,
-      blocked: this.#changes.blocked
+      blocked: this.#changes.blocked,
+      policy: this.policy(),
+      leaving: this.#room.leaving && !removed
     }
   }
 
@@ -220,8 +282,46 @@ export class OpenDocument implements Document {
     await this.#change({ $case: 'rotate', value: { sinceEpoch: this.#room.group.epoch, automatic: false } }, signal)
   }
 
+  async addServer(ticket: string, signal?: AbortSignal): Promise<void> {
+    this.#assertMayChange()
+    const server = serverToAdd(ticket, this.#room)
+    await reach(server, this.#room.pool, this.#either(signal))
+    await this.#change({ $case: 'serverAdd', value: { server } }, signal)
+  }
+
+  async removeServer(serverId: string, signal?: AbortSignal): Promise<void> {
+    const id = serverToRemove(serverId, this.#room)
+    await this.#change({ $case: 'serverRemove', value: { id } }, signal)
+  }
+
+  async replaceServer(serverId: string, ticket: string, signal?: AbortSignal): Promise<void> {
+    this.#assertMayChange()
+    const { id } = serverOf(serverId, this.#room)
+    const server = parseTicket(ticket)
+    if (!equalBytes(server.id, id)) {
+      serverToAdd(ticket, this.#room, 'instead')
+      await reach(server, this.#room.pool, this.#either(signal))
+    }
+    await this.#change({ $case: 'serverReplace', value: { id, server } }, signal)
+  }
+
+  policy(): DocumentPolicy {
+    return policyOf(this.#room.group.public.document.policy)
+  }
+
+  async setPolicy(changes: Partial<DocumentPolicy>, signal?: AbortSignal): Promise<void> {
+    const policy = policyWith(this.#room.group.public.document.policy, changes)
+    await this.#change({ $case: 'setPolicy', value: { policy } }, signal)
+  }
+
+  async leave({ until = 'removed' }: LeaveOptions = {}, signal?: AbortSignal): Promise<void> {
+    this.#assertUsable()
+    await this.#orAborted(this.#leaving.leave(until), signal)
+  }
+
   async settled(level: 'stored' | 'sent' | 'safe', signal?: AbortSignal): Promise<void> {
     this.#assertUsable(level === 'stored')
+    if (this.#room.leaving && this.#room.replica.peek() !== undefined) throw leavingError()
     await this.#orAborted(this.#outgoing.settled(level), signal)
   }
 
@@ -242,6 +342,8 @@ export class OpenDocument implements Document {
     this.#expiry[Symbol.dispose]()
     this.#outgoing.dispose()
     this.#repair[Symbol.dispose]()
+    this.#rotation[Symbol.dispose]()
+    this.#leaving.giveUp(new HeddleError('ABORTED', 'the document was closed; the leaving goes on when it is opened'))
     this.#changes.dispose(
       new HeddleError('ABORTED', 'the document was closed; the change stays pending and goes on when it is opened')
     )
@@ -283,13 +385,16 @@ export class OpenDocument implements Document {
     this.#repair.step(turn, online)
     await this.#outgoing.step(turn, online)
     this.#expiry.step()
+    this.#leaving.step(turn)
     const { group, removed } = this.#room
     store.putGroup(turn, group.takeDirtyRecords())
+    this.#room.alarms.step(turn, store)
     for (const [server, position] of positions) this.#positions.set(server, position)
     this.#following.noteProgress(turn, this.#incoming.waiting === 0 ? this.#positions : new Map())
     replica.compact(turn)
     await turn.commit(store.storage)
     if (removed) {
+      this.#rotation[Symbol.dispose]()
       this.#outgoing.giveUpSending(removedError())
       await this.#following.stop()
       return
@@ -325,6 +430,7 @@ export class OpenDocument implements Document {
   /** What a member's device says beside content. */
   #control(control: Control, head: Head, _role: Role): void {
     if (control.$case === 'repairRequest') this.#repair.onRequest(head.member, head, control.value)
+    if (control.$case === 'leave') this.#leaving.heard(head.member)
   }
 
   /** Notes since when decided slots wait, and looks again when they have waited long enough. */
@@ -360,11 +466,30 @@ export class OpenDocument implements Document {
     this.#expiry[Symbol.dispose]()
     this.#outgoing.dispose()
     this.#repair[Symbol.dispose]()
+    this.#rotation[Symbol.dispose]()
+    this.#leaving.giveUp(error)
     this.#outgoing.giveUp(error)
     this.#invites.giveUp(error)
     this.#changes.dispose(error)
     this.#emit({ type: 'problem', error })
     this.#background(this.#following.stop())
+  }
+
+  #described({ memberId, role, device: { endpointId, identity } }: RosterEntry): Member {
+    return {
+      id: toHex(memberId),
+      role: roleNames[role] ?? 'reader',
+      deviceId: toHex(endpointId),
+      isSelf: equalBytes(memberId, this.#room.group.memberId),
+      ...(identity === undefined ? {} : { identity: identity.slice() }),
+      ...this.#verification.of(memberId)
+    }
+  }
+
+  /** The app's word on a member is in. */
+  #verified(memberId: Uint8Array): void {
+    const entry = this.#room.group.public.member(memberId)
+    if (entry !== undefined) this.#emit({ type: 'verification', member: this.#described(entry) })
   }
 
   #emit(event: DocumentEvent): void {
@@ -387,16 +512,30 @@ export class OpenDocument implements Document {
   }
 
   async #change(intent: Intent, signal: AbortSignal | undefined): Promise<void> {
-    this.#assertUsable()
-    if (intent.$case !== 'rotate' && this.#room.group.me.role !== Role.ROLE_ADMIN) {
-      throw new HeddleError('FORBIDDEN', 'only an admin changes members and roles; ask one')
-    }
+    this.#assertMayChange(intent.$case !== 'rotate')
     await this.#orAborted(this.#changes.request(intent), signal)
   }
 
+  #assertMayChange(asAdmin = true): void {
+    this.#assertUsable()
+    if (this.#room.leaving) throw leavingError()
+    if (!asAdmin || this.#room.group.me.role === Role.ROLE_ADMIN) return
+    throw new HeddleError('FORBIDDEN', 'only an admin changes members, roles, servers and the policy; ask one')
+  }
+
+  /** It is time for new keys; another device may be of the same mind, and one commit is enough. */
+  #rotateByItself(): void {
+    const value = { sinceEpoch: this.#room.group.epoch, automatic: true }
+    this.#background(this.#changes.request({ $case: 'rotate', value }))
+  }
+
   #member(memberId: string): Uint8Array {
-    const entry = this.#room.group.public.roster.find((one: RosterEntry) => toHex(one.memberId) === memberId)
-    if (entry !== undefined) return entry.memberId
+    return this.#entryOf(memberId).memberId
+  }
+
+  #entryOf(memberId: string): RosterEntry {
+    const entry = this.#room.group.public.member(fromHex(memberId) ?? emptyBytes)
+    if (entry !== undefined) return entry
     throw new HeddleError('NOT_FOUND', `"${memberId}" is no member of document ${this.id}`)
   }
 
@@ -406,10 +545,13 @@ export class OpenDocument implements Document {
     if (this.#room.removed && !evenWhenRemoved) throw removedError()
   }
 
+  #either(signal: AbortSignal | undefined): AbortSignal {
+    return signal === undefined ? this.#abort.signal : AbortSignal.any([signal, this.#abort.signal])
+  }
+
   /** The task's result, unless the caller or the document gives up waiting first. */
   async #orAborted<T>(task: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-    const signals = signal === undefined ? [this.#abort.signal] : [signal, this.#abort.signal]
-    const either = AbortSignal.any(signals)
+    const either = this.#either(signal)
     return await new Promise<T>((resolve, reject) => {
       const onAbort = () => {
         const { reason } = either

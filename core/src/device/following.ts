@@ -4,18 +4,18 @@
  * is told the decided slots it lacks, and gets this device's messages until it has receipted them.
  */
 import { equalBytes, toHex } from '../bytes.js'
-import { HeddleError } from '../errors.js'
+import { type ErrorName, HeddleError } from '../errors.js'
 import { type DeviceChannel, errorOf, type News } from '../net/index.js'
 import { quorum } from '../paxos/index.js'
 import { parseEnvelope } from '../sync/index.js'
 import {
   type DecidedSlot,
-  type Head,
   type ServerEntry,
   ServerProgressRecord,
   type Subscribed,
   SubscribeMode
 } from '../wire/index.js'
+import { Announced } from './announced.js'
 import { Gaps } from './gaps.js'
 import type { Incoming } from './incoming.js'
 import type { LinkUser, ServerLink } from './links.js'
@@ -24,17 +24,13 @@ import { asHeddleError, type Room, report, slotConfig } from './room.js'
 import { SlotExchange } from './slots.js'
 import type { Turn } from './store.js'
 
-/** How long a head may be ahead of what the streaming server sent before the message is fetched elsewhere. */
-const withheldMs = 400
-const withheldMsMax = 15_000
-const checksPutOffMax = 8
-/** Senders of whom a server may say what it has, and fetches from it at a time. */
-const announcedMax = 4096
-const fetchesMax = 8
+/** How long a server that was removed is read on while nothing comes. */
+const formerMs = 30_000
 /** Pause before a server that refused the subscription is asked again. */
 const refusedPauseMs = 2_000
 const refusedPauseMsMax = 60_000
 const uploadBytesMax = 512 * 1024
+const refusesForGood: ReadonlySet<ErrorName> = new Set(['FORBIDDEN', 'ALREADY_EXISTS', 'INVALID', 'FORK'])
 
 /** What one server is to this document. */
 interface Followed {
@@ -51,18 +47,11 @@ interface Followed {
   uploading: boolean
   /** When it last said it was behind. */
   behindAtMs: number
-  /** What it said it has, and up to which position, until all of it is applied here. */
-  announced: { readonly heads: readonly Head[]; readonly through: bigint } | undefined
-  /** What it said of senders that no epoch reached so far knows. */
-  unknown: readonly Head[]
-  /** Senders, no members any more, of whom it was asked for what it announced. */
-  readonly asked: Set<string>
-  check: Disposable | undefined
-  /** Grows with every check that brought nothing. */
-  checkMs: number
-  /** Messages applied at the last check, and checks put off since because more were. */
-  appliedAtCheck: number
-  checksPutOff: number
+  readonly announced: Announced
+  /** All it had when it was subscribed to is applied here. */
+  isRead: boolean
+  /** It is none of the document's servers any more, and read on for what only it may have. */
+  former: { applied: number; timer: Disposable } | undefined
   retry: Disposable | undefined
   /** Times in a row that it refused the subscription or an upload, and what it said last. */
   refusals: number
@@ -108,8 +97,8 @@ export class Following implements LinkUser {
     this.#outgoing = outgoing
     this.#progress = progress
     this.#events = events
-    this.gaps = new Gaps(room, incoming, () => this.readyLinks)
-    this.slots = new SlotExchange(room, events.caughtUp)
+    this.gaps = new Gaps(room, incoming, () => this.#readableLinks)
+    this.slots = new SlotExchange(room, events.caughtUp, () => this.#readableLinks)
   }
 
   /** Follows exactly the servers of the group's present epoch. */
@@ -118,16 +107,20 @@ export class Following implements LinkUser {
     const wanted = new Set(servers.map(({ id }) => toHex(id)))
     for (const [id, followed] of [...this.#followed]) {
       if (wanted.has(id)) continue
-      this.#followed.delete(id)
-      this.#stop(followed)
-      await followed.link.detach(this.#room.id)
+      if (followed.link.channel !== undefined && !followed.isRead) this.#readOn(followed)
+      else await this.#forget(followed)
     }
     for (const server of servers) {
       const id = toHex(server.id)
-      if (this.#followed.has(id)) continue
+      const known = this.#followed.get(id)
+      if (known !== undefined) {
+        this.#endFormer(known)
+        known.link.learn(server.addresses)
+        continue
+      }
       const link = this.#room.pool.link(server)
       const { position, receiptedSeq } = this.#progress.get(id) ?? { position: 0n, receiptedSeq: 0n }
-      this.#followed.set(id, {
+      const followed: Followed = {
         link,
         position,
         channel: undefined,
@@ -136,18 +129,19 @@ export class Following implements LinkUser {
         uploadedSeq: 0n,
         uploading: false,
         behindAtMs: Number.NEGATIVE_INFINITY,
-        announced: undefined,
-        unknown: [],
-        asked: new Set(),
-        check: undefined,
-        checkMs: withheldMs,
-        appliedAtCheck: 0,
-        checksPutOff: 0,
+        announced: new Announced(this.#room, this.#incoming, this.gaps, {
+          link,
+          isReady: () => followed.channel !== undefined,
+          level: (through) => this.#level(followed, through)
+        }),
+        isRead: false,
+        former: undefined,
         retry: undefined,
         refusals: 0,
         refusedWith: undefined,
         stored: { position, receiptedSeq }
-      })
+      }
+      this.#followed.set(id, followed)
       link.attach(this.#room.id, this, server.addresses)
     }
   }
@@ -156,6 +150,7 @@ export class Following implements LinkUser {
     this.#stopped = true
     const all = [...this.#followed.values()]
     this.#followed.clear()
+    for (const followed of all) this.#endFormer(followed)
     this.gaps[Symbol.dispose]()
     this.#incoming.release()
     for (const followed of all) this.#stop(followed)
@@ -164,7 +159,17 @@ export class Following implements LinkUser {
 
   /** Servers that take this document's messages at the moment. */
   get readyLinks(): readonly ServerLink[] {
+    return this.#present.filter(({ channel }) => channel !== undefined).map(({ link }) => link)
+  }
+
+  /** Servers that may be asked for messages, those that were removed and are read on included. */
+  get #readableLinks(): readonly ServerLink[] {
     return [...this.#followed.values()].filter(({ channel }) => channel !== undefined).map(({ link }) => link)
+  }
+
+  /** The document's servers of now. */
+  get #present(): readonly Followed[] {
+    return [...this.#followed.values()].filter(({ former }) => former === undefined)
   }
 
   /**
@@ -174,13 +179,13 @@ export class Following implements LinkUser {
   get isLevel(): boolean {
     const config = slotConfig(this.#room.group)
     const enough = config.servers.length - quorum(config) + 1 + config.faultBound
-    const ready = [...this.#followed.values()].filter(({ channel }) => channel !== undefined)
-    const level = ready.filter(({ announced }) => announced === undefined).length
+    const ready = this.#present.filter(({ channel }) => channel !== undefined)
+    const level = ready.filter(({ announced }) => !announced.isOpen).length
     return level >= enough
   }
 
   get links(): readonly ServerLink[] {
-    return [...this.#followed.values()].map(({ link }) => link)
+    return this.#present.map(({ link }) => link)
   }
 
   onUp(link: ServerLink): void {
@@ -195,6 +200,10 @@ export class Following implements LinkUser {
     if (followed === undefined) return
     this.#stop(followed)
     this.#incoming.forgetStrangers(link.id)
+    if (followed.former !== undefined) {
+      this.#forgetLater(followed)
+      return
+    }
     this.#room.emit({ type: 'server', server: link.status() })
     this.#ensureStream()
     this.#room.wake()
@@ -212,7 +221,7 @@ export class Following implements LinkUser {
           throughPosition: news.value.throughPosition
         })
       case 'heads':
-        this.#announce(followed, news.value.heads, news.value.throughPosition)
+        followed.announced.announce(news.value.heads, news.value.throughPosition)
         break
       case 'decided':
         this.#events.decided(news.value.slots, link)
@@ -244,8 +253,7 @@ export class Following implements LinkUser {
     }
     const outgoing = this.#outgoing()
     for (const followed of this.#followed.values()) {
-      this.#announceKnown(followed)
-      this.#settleAnnounced(followed)
+      followed.announced.lookAgain(followed.position)
       const { link, position, stored } = followed
       // A receipt that came too late obliges to say it again, which a crash must not make this device forget.
       const receiptedSeq = outgoing.owesResend ? stored.receiptedSeq : outgoing.receiptedSeq(link.id)
@@ -263,7 +271,7 @@ export class Following implements LinkUser {
 
   /** Messages became durable here: every server gets what it lacks. */
   upload(): void {
-    for (const followed of this.#followed.values()) this.#upload(followed)
+    for (const followed of this.#present) this.#upload(followed)
   }
 
   #modeFor(followed: Followed): SubscribeMode {
@@ -316,7 +324,8 @@ export class Following implements LinkUser {
     followed.uploadedSeq = known > receipted ? known - 1n : known
     followed.channel = channel
     // The one that streams, too, is held to what it has: its log may have begun anew before the position asked for.
-    this.#announce(followed, heads, position)
+    followed.announced.announce(heads, position)
+    if (followed.former !== undefined) return
     this.#room.emit({ type: 'server', server: link.status() })
     if (this.#outgoing().envelopesAfter(followed.uploadedSeq, 1).length === 0) followed.refusals = 0
     this.#events.ready(link)
@@ -363,8 +372,7 @@ export class Following implements LinkUser {
       return await ask()
     } catch (error) {
       if (HeddleError.is(error, 'UNKNOWN_DOCUMENT')) {
-        await this.slots.createOn(channel)
-        await this.slots.teach(channel, 0n)
+        await this.slots.teach(channel, await this.slots.createOn(channel))
         return await ask()
       }
       const slot = error instanceof HeddleError ? error.info.slot : undefined
@@ -380,6 +388,14 @@ export class Following implements LinkUser {
     if (followed.link.channel === undefined || this.#room.removed) return
     this.#room.context.log('debug', 'subscribe.failed', { server: followed.link.id, code: problem.code })
     if (this.#followed.get(followed.link.id) !== followed) return
+    if (followed.former !== undefined) return this.#forgetLater(followed)
+    // That it takes the document not, for good, is nothing that passes: somebody has to know.
+    const said = `${problem.code} ${problem.message}`
+    if (refusesForGood.has(problem.code) && followed.refusedWith !== said) {
+      followed.refusedWith = said
+      const message = `server ${followed.link.id.slice(0, 8)} does not take the document: ${problem.message}`
+      report(this.#room, new HeddleError(problem.code, message, { cause: problem }))
+    }
     this.#lose(followed)
     this.#ensureStream()
     const pauseMs = Math.min(refusedPauseMsMax, refusedPauseMs * 2 ** Math.min(followed.refusals++, 10))
@@ -409,105 +425,52 @@ export class Following implements LinkUser {
 
   #stop(followed: Followed): void {
     this.#lose(followed)
-    followed.check?.[Symbol.dispose]()
     followed.retry?.[Symbol.dispose]()
     followed.retry = undefined
-    followed.check = undefined
-    followed.announced = undefined
-    followed.unknown = []
-    followed.asked.clear()
+    followed.announced.forget()
+    followed.isRead = false
   }
 
-  #announce(followed: Followed, heads: readonly Head[], through: bigint): void {
-    const open = followed.announced
-    const known = heads.filter(({ member }) => this.#knows(member))
-    if (known.length < heads.length) {
-      const unknown = heads.filter(({ member }) => !this.#knows(member))
-      followed.unknown = latest(followed.unknown, unknown).slice(0, announcedMax)
+  /** All a server has announced is here. */
+  #level(followed: Followed, through: bigint): void {
+    followed.isRead = true
+    if (through > followed.position) followed.position = through
+    if (followed.former !== undefined) this.#forgetLater(followed)
+  }
+
+  /**
+   * A server that was removed may be the only one that has what was written while this device was away: it is read to the
+   * end, as long as something comes.
+   */
+  #readOn(followed: Followed): void {
+    const { clock } = this.#room.context
+    const look = () => {
+      if (followed.former === undefined) return
+      if (followed.former.applied === this.#incoming.applied) return this.#forgetLater(followed)
+      followed.former = { applied: this.#incoming.applied, timer: clock.setTimer(formerMs, look) }
     }
-    const all = open === undefined ? known : latest(open.heads, known)
-    followed.announced = { heads: all.slice(0, announcedMax), through }
-    this.#settleAnnounced(followed)
-    if (followed.announced !== undefined) this.#watch(followed)
-    else this.#room.wake()
+    followed.former ??= { applied: this.#incoming.applied, timer: clock.setTimer(formerMs, look) }
   }
 
-  /** Senders that came with the epochs entered since count from now on. */
-  #announceKnown(followed: Followed): void {
-    if (!followed.unknown.some(({ member }) => this.#knows(member))) return
-    const { unknown, announced, position } = followed
-    followed.unknown = []
-    this.#announce(followed, unknown, announced?.through ?? position)
+  /** It is one of the document's servers again. */
+  #endFormer(followed: Followed): void {
+    followed.former?.timer[Symbol.dispose]()
+    followed.former = undefined
   }
 
-  /** Whether a sender is, or within the retained epochs was, a member, or has written before. */
-  #knows(member: Uint8Array): boolean {
-    const { group, vector } = this.#room
-    if (vector.get(member) !== undefined || group.public.member(member) !== undefined) return true
-    const oldest = group.epoch - BigInt(group.public.document.policy.retainedEpochs)
-    for (let epoch = group.epoch - 1n; epoch >= 0n && epoch >= oldest; epoch--)
-      if (group.publicAt(epoch)?.member(member) !== undefined) return true
-    return false
-  }
-
-  /** Whether an announced head is of a message that can be had and is not here yet. */
-  #isAwaited(followed: Followed, head: Head): boolean {
-    if (!this.#incoming.isAwaited(head)) return false
-    return this.#room.group.public.member(head.member) !== undefined || !followed.asked.has(toHex(head.member))
-  }
-
-  #settleAnnounced(followed: Followed): void {
-    const { announced } = followed
-    if (announced === undefined || announced.heads.some((head) => this.#isAwaited(followed, head))) return
-    followed.announced = undefined
-    followed.check?.[Symbol.dispose]()
-    followed.check = undefined
-    followed.checkMs = withheldMs
-    if (announced.through <= followed.position) return
-    followed.position = announced.through
-  }
-
-  /** What a server announced and nobody delivered in time is fetched from it. */
-  #watch(followed: Followed): void {
-    followed.check ??= this.#room.context.clock.setTimer(followed.checkMs, () => {
-      followed.check = undefined
-      const { announced, channel } = followed
-      if (announced === undefined || channel === undefined) return
-      const { applied } = this.#incoming
-      if (applied !== followed.appliedAtCheck && followed.checksPutOff < checksPutOffMax) {
-        // Messages are streaming in, these probably among them.
-        followed.appliedAtCheck = applied
-        followed.checksPutOff++
-        this.#watch(followed)
-        return
-      }
-      followed.checksPutOff = 0
-      followed.checkMs = Math.min(2 * followed.checkMs, withheldMsMax)
-      this.#fetchAwaited(followed, announced.heads).finally(() => {
-        if (followed.announced !== undefined && followed.channel !== undefined) this.#watch(followed)
-      })
+  #forgetLater(followed: Followed): void {
+    this.#forget(followed).catch((error: unknown) => {
+      const { message } = asHeddleError(error, 'leaving a server')
+      this.#room.context.log('debug', 'server.leave-failed', { server: followed.link.id, message })
     })
   }
 
-  /** Fetches what is awaited of each sender, a few senders at a time. */
-  async #fetchAwaited(followed: Followed, heads: readonly Head[]): Promise<void> {
-    const { vector, group, context } = this.#room
-    const awaited = heads.filter((head) => this.#isAwaited(followed, head))
-    const { channel } = followed
-    const fetchNext = async (): Promise<void> => {
-      for (let head = awaited.pop(); head !== undefined && followed.channel === channel; head = awaited.pop()) {
-        const { member } = head
-        try {
-          await this.gaps.fetch(member, vector.seqOf(member) + 1n, followed.link)
-          // Of one that was removed there may be nothing this device can take: it is not waited for again.
-          if (group.public.member(member) === undefined) followed.asked.add(toHex(member))
-        } catch (error) {
-          context.log('debug', 'fetch.failed', { error: asHeddleError(error, 'fetching').message })
-        }
-      }
-    }
-    await Promise.all(Array.from({ length: fetchesMax }, fetchNext))
-    this.#room.wake()
+  async #forget(followed: Followed): Promise<void> {
+    if (this.#followed.get(followed.link.id) === followed) this.#followed.delete(followed.link.id)
+    this.#endFormer(followed)
+    this.#stop(followed)
+    this.#ensureStream()
+    await followed.link.detach(this.#room.id)
   }
 
   async #upload(followed: Followed): Promise<void> {
@@ -540,7 +503,8 @@ export class Following implements LinkUser {
   async #uploadFailed(followed: Followed, error: HeddleError): Promise<void> {
     this.#lose(followed)
     const now = this.#room.context.clock.now()
-    if (error.code === 'BEHIND' && now - followed.behindAtMs > refusedPauseMs) {
+    // STALE_EPOCH: it was removed from the document, and this device has yet to learn of that.
+    if ((error.code === 'BEHIND' || error.code === 'STALE_EPOCH') && now - followed.behindAtMs > refusedPauseMs) {
       followed.behindAtMs = now
       this.#subscribe(followed, this.#modeFor(followed)).catch((cause: unknown) =>
         this.#subscribeFailed(followed, cause)
@@ -552,14 +516,4 @@ export class Following implements LinkUser {
     followed.refusedWith = said
     this.#subscribeFailed(followed, error)
   }
-}
-
-/** The later head of every member. */
-function latest(a: readonly Head[], b: readonly Head[]): Head[] {
-  const heads = new Map(a.map((head) => [toHex(head.member), head]))
-  for (const head of b) {
-    const known = heads.get(toHex(head.member))
-    if (known === undefined || known.seq < head.seq) heads.set(toHex(head.member), head)
-  }
-  return [...heads.values()]
 }

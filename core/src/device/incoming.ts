@@ -2,7 +2,7 @@
  * Envelopes from others: in a sender's order, opened, applied to the CRDT in one batch per turn (SPEC SYNC, DEVICE).
  * What comes too early waits; what a server forged is dropped and asked for elsewhere; nothing is applied twice.
  */
-import { equalBytes, readU64, toHex } from '../bytes.js'
+import { equalBytes, toHex } from '../bytes.js'
 import { HeddleError } from '../errors.js'
 import { digestOf, type ParsedEnvelope, parseEnvelope, type Standings, WaitingRoom } from '../sync/index.js'
 import {
@@ -19,6 +19,7 @@ import {
   StatePayload,
   WireError
 } from '../wire/index.js'
+import { applyMessages, type OpenedMessage } from './applying.js'
 import type { Repair } from './repair.js'
 import { asHeddleError, type Room, report } from './room.js'
 import type { Turn } from './store.js'
@@ -335,6 +336,7 @@ export class Incoming {
     const { member, seq, epoch, kind } = envelope.header
     const head: Head = { member, seq, hash: envelope.hash.slice() }
     try {
+      this.#room.alarms.checkContext(envelope.header, group)
       const opened = await group.decrypt({
         epoch,
         aad: envelope.headerBytes,
@@ -351,6 +353,7 @@ export class Incoming {
         return false
       }
       report(this.#room, new HeddleError(error.code, `message ${seq} of ${toHex(member)}: ${error.message}`, { cause }))
+      if (error.code === 'FORK') this.#room.alarms.raise(member, epoch, group)
       // The sender did sign it: its chain goes on without what it holds, but does not begin there.
       if (begins) return false
       this.#openedOf.add(toHex(member))
@@ -407,14 +410,16 @@ export class Incoming {
       this.#openedOf.add(toHex(head.member))
       switch (kind) {
         case EnvelopeKind.ENVELOPE_KIND_UPDATE: {
-          const { deps, updates, repair } = Payload.decode(plaintext)
+          const { deps, updates, repair, epochAuthenticator } = Payload.decode(plaintext)
+          this.#room.alarms.checkTag(epoch, epochAuthenticator)
           this.#advance(head, updates, envelope)
           this.#noteDeps(deps, epoch)
           if (repair !== undefined) this.#repair.onAnswer(repair)
           break
         }
         case EnvelopeKind.ENVELOPE_KIND_CONTROL: {
-          const { deps, control } = ControlPayload.decode(plaintext)
+          const { deps, control, epochAuthenticator } = ControlPayload.decode(plaintext)
+          this.#room.alarms.checkTag(epoch, epochAuthenticator)
           this.#advance(head, [], envelope)
           this.#noteDeps(deps, epoch)
           if (control !== undefined) this.#hooks.control(control, head, role)
@@ -445,13 +450,14 @@ export class Incoming {
   /** The state is for members who cannot open what came before they joined; to all others it says nothing new. */
   #acceptState(
     kind: EnvelopeKind,
-    { heads, state }: StatePayload,
+    { heads, state, epochAuthenticator }: StatePayload,
     role: Role,
     head: Head,
     begins: boolean,
     envelope: ParsedEnvelope
   ): void {
     const { vector, group, joinedEpoch } = this.#room
+    this.#room.alarms.checkTag(envelope.header.epoch, epochAuthenticator)
     if (role !== Role.ROLE_ADMIN) throw new HeddleError('FORBIDDEN', 'only an admin sends the state')
     const mayLead = ({ member }: Head) =>
       joinedEpoch > 0n &&
@@ -475,8 +481,9 @@ export class Incoming {
     this.applied++
   }
 
-  /** One batch into the CRDT; when it refuses, each message by itself, so that one bad message costs only itself. */
+  /** Heads and standings become durable with the turn, and the opened messages come into the CRDT. */
   async #apply(turn: Turn): Promise<HeddleError | undefined> {
+    const { store } = this.#room
     const opened = this.#opened
     const moved = this.#moved
     this.#opened = []
@@ -486,66 +493,14 @@ export class Incoming {
       if (envelope === undefined) this.#digests.delete(key)
       else this.#digests.set(key, digestOf(envelope))
     }
-    const { replica, store } = this.#room
     for (const { member, record } of this.#standings.takeChanges()) {
       if (record === undefined) turn.del(store.key('standing', member))
       else turn.put(store.key('standing', member), StandingRecord.encode(record))
     }
-    // Should a message break the CRDT, nothing can be taken out of it any more.
-    const local = opened.length > 0 ? replica.peek() : undefined
-    const logged = new Set<OpenedMessage>()
-    try {
-      replica.apply(
-        turn,
-        opened.flatMap(({ updates }) => updates)
-      )
-    } catch (error) {
-      if (HeddleError.is(error, 'CRDT_TAINTED')) return await this.#applyBroken(turn, opened, logged, local)
-      if (!HeddleError.is(error, 'CRDT_MALFORMED')) throw error
-      for (const message of opened) {
-        try {
-          replica.apply(turn, message.updates)
-          logged.add(message)
-        } catch (cause) {
-          if (HeddleError.is(cause, 'CRDT_TAINTED')) return await this.#applyBroken(turn, opened, logged, local)
-          if (!HeddleError.is(cause, 'CRDT_MALFORMED')) throw cause
-          this.#reportRefused(message.head, cause)
-        }
-      }
-    }
-    if (moved.size > 0) {
-      const messages = opened.length
-      turn.after(() => this.#room.emit({ type: 'applied', messages }))
-    }
-    return undefined
-  }
-
-  /** The live CRDT is broken: its log takes the messages that do not break it, and the local edits it was left with. */
-  async #applyBroken(
-    turn: Turn,
-    opened: readonly OpenedMessage[],
-    logged: ReadonlySet<OpenedMessage>,
-    local: Uint8Array | undefined
-  ): Promise<HeddleError> {
-    const { replica, store, id } = this.#room
-    const errors = await replica.sift(opened.map(({ updates }) => updates))
-    for (const [i, message] of opened.entries()) {
-      const error = errors[i]
-      if (error !== undefined) this.#reportRefused(message.head, error)
-      else if (!logged.has(message)) replica.record(turn, message.updates)
-    }
-    if (local !== undefined) {
-      const last = (await store.entries('unsealed')).at(-1)
-      replica.record(turn, [local])
-      turn.put(store.key('unsealed', last === undefined ? 0n : readU64(last.key) + 1n), local)
-    }
-    const message = `another member's message broke document ${id} in memory; it is left out: close the document and open it again`
-    return new HeddleError('CRDT_TAINTED', message)
-  }
-
-  #reportRefused({ member, seq }: Head, cause: HeddleError): void {
-    const message = `message ${seq} of ${toHex(member)} holds an update the CRDT refuses: ${cause.message}`
-    report(this.#room, new HeddleError('CRDT_MALFORMED', message, { cause }))
+    const tainted = await applyMessages(this.#room, turn, opened)
+    if (tainted === undefined && moved.size > 0)
+      turn.after(() => this.#room.emit({ type: 'applied', messages: opened.length }))
+    return tainted
   }
 }
 
@@ -553,10 +508,4 @@ export interface IncomingStart {
   readonly applied: readonly AppliedRecord[]
   readonly standings: Standings
   readonly mayBeLate: boolean
-}
-
-/** Updates of one message, and the head it moves. */
-interface OpenedMessage {
-  readonly updates: readonly Uint8Array[]
-  readonly head: Head
 }

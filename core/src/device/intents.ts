@@ -19,7 +19,8 @@ export type Intent = NonNullable<IntentRecord['change']>
 
 /** Whether the present epoch leaves it to be done, has it already, or makes it impossible: then why. */
 export async function worthOf(intent: Intent, room: Room): Promise<'open' | 'done' | HeddleError> {
-  if (intent.$case === 'rotate') return 'open'
+  if (intent.$case === 'rotate')
+    return intent.value.automatic && room.group.epoch > intent.value.sinceEpoch ? 'done' : 'open'
   const worth = await worthToAdmin(intent, room)
   if (worth !== 'open' || room.group.me.role === Role.ROLE_ADMIN) return worth
   return new HeddleError('FORBIDDEN', 'only an admin changes members, roles, servers and the policy; ask one')

@@ -6,9 +6,10 @@
 import { concatBytes, equalBytes, fromBase64Url, toBase64Url, toHex, utf8 } from '../bytes.js'
 import type { CryptoProvider } from '../crypto/index.js'
 import { HeddleError } from '../errors.js'
-import { readKeyPackage } from '../group/index.js'
+import { type KeyPackageInfo, memberIdOf, type RosterEntry, readKeyPackage } from '../group/index.js'
 import type { DeviceChannel } from '../net/index.js'
 import { type AddIntent, Invite, InviteRecord, JoinRequest, Role, WireError } from '../wire/index.js'
+import type { MemberVerdict } from './identity.js'
 import type { ServerLink } from './links.js'
 import { asHeddleError, type Room, report } from './room.js'
 import type { Turn } from './store.js'
@@ -40,19 +41,30 @@ export function joinMac(crypto: CryptoProvider, invite: Invite, keyPackage: Uint
   return crypto.hmacSha256(invite.secret, concatBytes(joinLabel, invite.group, keyPackage))
 }
 
+export interface InvitesHooks {
+  /** Somebody has followed an invite and is to be added. */
+  add(turn: Turn, intent: AddIntent): void
+  /** What the app says of who asks to join, before it is added; undefined when it has no say. */
+  verify(joiner: JoinerClaim): Promise<MemberVerdict['verdict']> | undefined
+  /** Nobody will be added through this mailbox. */
+  refused(mailbox: Uint8Array): void
+}
+
 export class Invites {
   readonly #room: Room
   readonly #invites: Map<string, InviteRecord>
-  readonly #add: (turn: Turn, intent: AddIntent) => void
+  readonly #hooks: InvitesHooks
   #arrived: { readonly mailbox: Uint8Array; readonly items: readonly Uint8Array[] }[] = []
   /** Invites that are not durable yet, and those that are and wait for a mailbox. */
   #made: Made[] = []
   #announced: Made[] = []
+  /** By key package, hexadecimal: what the app says of who asks to join, or that it is being asked. */
+  readonly #verdicts = new Map<string, 'asked' | MemberVerdict['verdict']>()
 
-  constructor(room: Room, invites: Map<string, InviteRecord>, add: (turn: Turn, intent: AddIntent) => void) {
+  constructor(room: Room, invites: Map<string, InviteRecord>, hooks: InvitesHooks) {
     this.#room = room
     this.#invites = invites
-    this.#add = add
+    this.#hooks = hooks
   }
 
   /** Makes an invite, durably. Who follows it is added while this device is open. Throws FORBIDDEN. */
@@ -165,6 +177,34 @@ export class Invites {
     })
   }
 
+  /** A key package is good for one time: by a second one, somebody who has left would be a member again. */
+  #wasMember({ signaturePublicKey }: KeyPackageInfo): boolean {
+    const { crypto, groupId, group, vector } = this.#room
+    const memberId = memberIdOf(crypto, groupId, signaturePublicKey)
+    if (group.public.member(memberId) !== undefined || vector.get(memberId) !== undefined) return true
+    const oldest = group.epoch - BigInt(group.public.document.policy.retainedEpochs)
+    for (let epoch = group.epoch - 1n; epoch >= oldest && epoch >= 0n; epoch--)
+      if (group.memberAt(memberId, epoch) !== undefined) return true
+    return false
+  }
+
+  /** Beside the turn: the app may have to ask somebody. When it has answered, the request is looked at again. */
+  #verdictOn({ ref, signaturePublicKey, device }: KeyPackageInfo, mailbox: Uint8Array, item: Uint8Array) {
+    const { crypto, groupId } = this.#room
+    const key = toHex(ref)
+    const known = this.#verdicts.get(key)
+    if (known !== undefined) return known
+    const memberId = memberIdOf(crypto, groupId, signaturePublicKey)
+    const answer = this.#hooks.verify({ memberId, signaturePublicKey, device })
+    if (answer === undefined) return 'unverified'
+    this.#verdicts.set(key, 'asked')
+    void answer.then((verdict) => {
+      this.#verdicts.set(key, verdict)
+      this.arrived(mailbox, [item])
+    })
+    return 'asked'
+  }
+
   async #takeRequest(turn: Turn, mailbox: Uint8Array, item: Uint8Array): Promise<void> {
     const key = toHex(mailbox)
     const record = this.#invites.get(key)
@@ -175,20 +215,30 @@ export class Invites {
       if (!equalBytes(crypto.sha256(mac), crypto.sha256(joinMac(crypto, record.invite, keyPackage)))) {
         throw new HeddleError('INVITE_INVALID', 'a join request was made without the secret of the invite')
       }
-      const { ref } = await readKeyPackage(keyPackage, { crypto, nowMs: context.clock.now() })
+      const info = await readKeyPackage(keyPackage, { crypto, nowMs: context.clock.now() })
+      const { ref } = info
       // The same request comes from every server it was left with.
       if (equalBytes(record.usedBy, ref)) return
       if (record.usedBy.length > 0) throw new HeddleError('INVITE_USED', 'a second device followed a used invite')
       if (this.#isExpired(record.invite)) throw new HeddleError('INVITE_EXPIRED', 'a device followed an expired invite')
+      if (this.#wasMember(info)) throw new HeddleError('INVITE_USED', 'a join request brings the key of a member')
+      const verdict = this.#verdictOn(info, mailbox, item)
+      if (verdict === 'asked') return
       this.#invites.set(key, { invite: record.invite, usedBy: ref })
       this.#put(turn, key)
-      this.#add(turn, { keyPackage, role: record.invite.role, mailbox })
+      if (verdict !== 'rejected') return this.#hooks.add(turn, { keyPackage, role: record.invite.role, mailbox })
+      turn.after(() => this.#hooks.refused(mailbox))
+      const message = `who followed an invite, device ${toHex(info.device.endpointId)}, was rejected by this app and is not added`
+      throw new HeddleError('IDENTITY_REJECTED', message)
     } catch (error) {
       const known = error instanceof WireError ? new HeddleError('MALFORMED', 'a join request does not decode') : error
       report(this.#room, asHeddleError(known, 'a join request'))
     }
   }
 }
+
+/** Who asks to join. */
+export type JoinerClaim = Pick<RosterEntry, 'memberId' | 'signaturePublicKey' | 'device'>
 
 /** Who waits for an invite's link. */
 interface Made {

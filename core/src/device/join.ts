@@ -28,6 +28,8 @@ import { DocumentStore, deviceStore, Turn } from './store.js'
 
 /** How often a joiner looks for its invite on servers that do not know it, and for how long before it takes that for final. */
 const askAgainMs = 2_000
+/** How often it looks whether its request still lies where it was left: it may have been refused, or have expired. */
+const lookAgainMs = 15_000
 const refusedMsMax = 20_000
 
 export interface JoinContext {
@@ -116,12 +118,13 @@ class Waiting implements LinkUser {
       () => {
         this.#refusedBy.delete(link.id)
         this.#refusedAtMs = undefined
+        this.#askAgain(link, lookAgainMs)
       },
       (error: unknown) => {
         const { code, message } = asHeddleError(error, 'joining')
         this.#on.context.log('debug', 'join.failed', { server: link.id, code, message })
         if (code === 'NOT_FOUND' || code === 'UNKNOWN_DOCUMENT') this.#refused(link)
-        this.#askAgain(link)
+        this.#askAgain(link, askAgainMs)
       }
     )
   }
@@ -146,12 +149,12 @@ class Waiting implements LinkUser {
   }
 
   /** A server that does not know the invite may learn of it: its maker may have been offline, or the server behind. */
-  #askAgain(link: ServerLink): void {
+  #askAgain(link: ServerLink, delayMs: number): void {
     if (this.#settle === undefined) return
     this.#timers.get(link.id)?.[Symbol.dispose]()
     this.#timers.set(
       link.id,
-      this.#on.context.clock.setTimer(askAgainMs, () => this.onUp(link))
+      this.#on.context.clock.setTimer(delayMs, () => this.onUp(link))
     )
   }
 
@@ -216,7 +219,7 @@ async function store(
       joinedEpoch: group.epoch,
       removed: false,
       leaving: false,
-      epochSinceMs: 0n
+      epochSinceMs: BigInt(Math.floor(on.context.clock.now()))
     })
   )
   turn.put(records.key('server', server), ServerProgressRecord.encode({ position, receiptedSeq: 0n }))

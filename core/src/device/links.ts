@@ -62,12 +62,16 @@ export class ServerLink {
 
   /** Hears of this link from now on, of its being up already too. */
   attach(documentId: string, user: LinkUser, addresses: readonly string[]): void {
-    // What one document says of a server must not cut off another's: all its addresses are tried in turn.
-    this.#addresses = [...new Set([...addresses, ...this.#addresses])].slice(0, addressesMax)
+    this.learn(addresses)
     const first = this.#users.size === 0
     this.#users.set(documentId, user)
     if (this.#channel !== undefined) user.onUp(this)
     else if (first) this.#dial()
+  }
+
+  /** Where a document says the server is. All addresses are tried in turn: one document must not cut off another. */
+  learn(addresses: readonly string[]): void {
+    this.#addresses = [...new Set([...addresses, ...this.#addresses])].slice(0, addressesMax)
   }
 
   /** Ends it for one document; without any left the connection closes. */

@@ -16,12 +16,14 @@ import {
   Receipt,
   type RepairAnswer,
   Role,
+  type ServerEntry,
   SIGNATURE_LABELS,
   type Signed,
   StateDutyRecord,
   StatePayload
 } from '../wire/index.js'
 import type { Control, Incoming } from './incoming.js'
+import { leavingError } from './leaving.js'
 import type { DueAnswer } from './repair.js'
 import { type Room, report, slotConfig } from './room.js'
 import type { Turn } from './store.js'
@@ -74,6 +76,8 @@ export class Outgoing {
   #stateDuty: StateDutyRecord | undefined
   readonly #controls: Control[] = []
   readonly #answers: DueAnswer[] = []
+  #leaveSeq: bigint | undefined
+  #saidNoMoreEdits = false
   #settling: Settling[] = []
   #safeSeq = 0n
 
@@ -140,6 +144,26 @@ export class Outgoing {
     return this.#receipted.get(typeof server === 'string' ? server : toHex(server)) ?? 0n
   }
 
+  /** The request to be removed is on a write quorum of servers. */
+  get isLeaveSafe(): boolean {
+    return this.#leaveSeq !== undefined && this.#leaveSeq <= this.safeSeq
+  }
+
+  /**
+   * The document has other servers. A new one is not given what all of the old ones had: it is as if it had it, since
+   * whoever lacks that gets it elsewhere.
+   */
+  serversChanged(before: readonly ServerEntry[], present: readonly ServerEntry[]): void {
+    const everywhere = quorumSeq(
+      before.map(({ id }) => this.receiptedSeq(id)),
+      before.length
+    )
+    const isNew = ({ id }: ServerEntry) => before.every((old) => !equalBytes(old.id, id))
+    for (const { id } of present.filter(isNew))
+      if (this.receiptedSeq(id) < everywhere) this.#receipted.set(toHex(id), everywhere)
+    this.#announceSafe()
+  }
+
   /** Whether somebody is owed the state, or it is not safe yet. */
   get owesState(): boolean {
     const duty = this.#stateDuty
@@ -175,7 +199,7 @@ export class Outgoing {
   /** Takes and seals what may leave now. `online`: some server is there to take it. */
   async step(turn: Turn, online: boolean): Promise<void> {
     const inFlight = this.ownSeq > this.sentSeq
-    const canSpeak = online && !inFlight && !this.#room.removed
+    const canSpeak = online && !inFlight && !this.#room.removed && !this.#room.alarms.isStanding
     const canSeal = canSpeak && this.#mayWrite && !this.#isStuck
     const before = this.ownSeq
     const flushed = canSeal || this.#mustFlush || !online || !this.#mayWrite || this.#isStuck
@@ -297,16 +321,27 @@ export class Outgoing {
     this.#hold = undefined
   }
 
-  /** What a reader edits stays here until it may write. */
+  /** What a reader edits stays here until it may write, and what anybody edits while the members may be split. */
   get #mayWrite(): boolean {
-    const { group, removed } = this.#room
-    return !removed && group.me.role !== Role.ROLE_READER
+    const { group, removed, alarms } = this.#room
+    return !removed && !alarms.isStanding && group.me.role !== Role.ROLE_READER
   }
 
   /** Local changes become durable without being sealed: nobody is there to take them, or a message is in flight. */
   #flushUnsealed(turn: Turn): void {
-    const bytes = this.#room.replica.flush(turn)
+    const bytes = this.#takeLocal(turn)
     if (bytes !== undefined) this.#keepUnsealed(turn, bytes)
+  }
+
+  /** Local edits since the last turn. What is edited after leaving is neither stored nor sent. */
+  #takeLocal(turn: Turn): Uint8Array | undefined {
+    const { leaving, replica } = this.#room
+    if (!leaving) return replica.flush(turn)
+    if (!this.#saidNoMoreEdits && replica.peek() !== undefined) {
+      this.#saidNoMoreEdits = true
+      report(this.#room, leavingError())
+    }
+    return undefined
   }
 
   #keepUnsealed(turn: Turn, bytes: Uint8Array): void {
@@ -320,7 +355,7 @@ export class Outgoing {
     const waiting = this.#unsealed.splice(0, tooLarge < 0 ? this.#unsealed.length : tooLarge)
     for (const { entry } of waiting) turn.del(this.#room.store.key('unsealed', entry))
     const updates = waiting.map(({ bytes }) => bytes)
-    const fresh = this.#room.replica.flush(turn)
+    const fresh = this.#takeLocal(turn)
     if (fresh !== undefined && fresh.length <= updateBytesMax && tooLarge < 0) updates.push(fresh)
     else if (fresh !== undefined) this.#keepUnsealed(turn, fresh)
     if (this.#unsealed.length > 0) this.#getStuck(this.#unsealed[0]?.bytes.length ?? 0)
@@ -347,7 +382,11 @@ export class Outgoing {
 
   async #sealPayload(turn: Turn, updates: readonly Uint8Array[], repair?: RepairAnswer): Promise<void> {
     const deps = this.#takeDeps(turn)
-    await this.#seal(turn, EnvelopeKind.ENVELOPE_KIND_UPDATE, Payload.encode({ deps, updates, repair }))
+    await this.#seal(
+      turn,
+      EnvelopeKind.ENVELOPE_KIND_UPDATE,
+      Payload.encode({ deps, updates, repair, epochAuthenticator: this.#tagToSay() })
+    )
   }
 
   /** Control messages, and what the others have to know of members who lost the right to write. */
@@ -358,7 +397,12 @@ export class Outgoing {
 
   async #sealControl(turn: Turn, control: Control | undefined): Promise<void> {
     const deps = this.#takeDeps(turn)
-    await this.#seal(turn, EnvelopeKind.ENVELOPE_KIND_CONTROL, ControlPayload.encode({ deps, control }))
+    await this.#seal(
+      turn,
+      EnvelopeKind.ENVELOPE_KIND_CONTROL,
+      ControlPayload.encode({ deps, control, epochAuthenticator: this.#tagToSay() })
+    )
+    if (control?.$case === 'leave') this.#leaveSeq = this.ownSeq
   }
 
   async #sealAnswer(turn: Turn, { version, answer }: DueAnswer): Promise<void> {
@@ -372,6 +416,10 @@ export class Outgoing {
     }
     if (difference.length <= updateBytesMax) return await this.#sealPayload(turn, [difference], answer)
     report(this.#room, new HeddleError('LIMIT_EXCEEDED', 'what a member lacks is too large for a message'))
+  }
+
+  #tagToSay(): Uint8Array | undefined {
+    return this.#room.alarms.tagToSay(this.#room.group.epoch)
   }
 
   /** Heads of others that this device has applied and not told of. */
@@ -399,7 +447,7 @@ export class Outgoing {
       return
     }
     const kind = first ? EnvelopeKind.ENVELOPE_KIND_STATE : EnvelopeKind.ENVELOPE_KIND_STATE_UPDATE
-    await this.#seal(turn, kind, StatePayload.encode({ heads, state }))
+    await this.#seal(turn, kind, StatePayload.encode({ heads, state, epochAuthenticator: this.#tagToSay() }))
   }
 
   /** Encrypts, chains and signs one message; it and the used-up key become durable with the turn. */

@@ -8,10 +8,13 @@ import type { MemberGroup } from '../group/index.js'
 import { type SlotConfig, slotConfigOf } from '../paxos/index.js'
 import type { Context } from '../plugin/index.js'
 import type { StateVector } from '../sync/index.js'
+import { DocumentRecord } from '../wire/index.js'
+import type { Alarms } from './alarms.js'
 import type { DocumentEvent } from './api.js'
+import type { VerifyMember } from './identity.js'
 import type { LinkPool } from './links.js'
 import type { Replica } from './replica.js'
-import type { DocumentStore } from './store.js'
+import type { DocumentStore, Turn } from './store.js'
 
 export interface Room {
   /** Group id, 32 hexadecimal digits. */
@@ -26,15 +29,29 @@ export interface Room {
   readonly replica: Replica
   /** Latest envelope applied of every sender, this device's own included. */
   readonly vector: StateVector
+  /** Members who are in another epoch than this device. */
+  readonly alarms: Alarms
+  readonly verifyMember: VerifyMember | undefined
   /** Replaced by every decided commit. */
   group: MemberGroup
   /** Set once this device learns that it was removed. */
   removed: boolean
+  /** This device has asked to be removed: it takes no more edits. */
+  leaving: boolean
+  /** When the present epoch was entered, milliseconds since the Unix epoch. */
+  epochSinceMs: number
   /** Aborts when the document is disposed of. */
   readonly signal: AbortSignal
   /** Asks for a turn. */
   wake(): void
   emit(event: DocumentEvent): void
+}
+
+/** Makes what the room knows of the document as a whole durable with the turn. */
+export function putDocument(turn: Turn, { store, group, joinedEpoch, removed, leaving, epochSinceMs }: Room): void {
+  const { crdtType } = group.public.document
+  const record = { crdtType, joinedEpoch, removed, leaving, epochSinceMs: BigInt(Math.floor(epochSinceMs)) }
+  turn.put(store.key('document'), DocumentRecord.encode(record))
 }
 
 /** Tells app and log of something that went wrong and was contained. */

@@ -4,22 +4,32 @@
  */
 import { HeddleError } from '../errors.js'
 import type { DeviceChannel } from '../net/index.js'
-import { DecidedSlot } from '../wire/index.js'
+import { Create, DecidedSlot } from '../wire/index.js'
 import type { ServerLink } from './links.js'
 import type { Room } from './room.js'
+import { decodeRecord } from './store.js'
 
 const decidedBytesMax = 2 * 1024 * 1024
 
 export class SlotExchange {
   readonly #room: Room
   readonly #caughtUp: (slots: readonly DecidedSlot[], link: ServerLink) => Promise<void>
+  readonly #links: () => readonly ServerLink[]
   /** Epoch this device was in when a server told more slots than it could apply. */
   #catchUpFrom: bigint | undefined
 
-  /** `caughtUp` takes slots a server was asked for and resolves when what can be applied of them is. */
-  constructor(room: Room, caughtUp: (slots: readonly DecidedSlot[], link: ServerLink) => Promise<void>) {
+  /**
+   * `caughtUp` takes slots a server was asked for and resolves when what can be applied of them is. `links`: servers that
+   * may be asked at the moment.
+   */
+  constructor(
+    room: Room,
+    caughtUp: (slots: readonly DecidedSlot[], link: ServerLink) => Promise<void>,
+    links: () => readonly ServerLink[]
+  ) {
     this.#room = room
     this.#caughtUp = caughtUp
+    this.#links = links
   }
 
   /** Asks a server for the slots after those known here. False when that brought the device no further. */
@@ -53,27 +63,54 @@ export class SlotExchange {
     await Promise.all(links.map((link) => this.catchUp(link)))
   }
 
-  /** Tells a server the slots from `slot` on that this device knows. */
+  /** Tells a server the slots from `slot` on, those this device does not have from another server. Throws STALE_EPOCH. */
   async teach(channel: DeviceChannel, slot: bigint): Promise<void> {
-    const { store, group, groupId } = this.#room
+    const { group, groupId } = this.#room
     for (let from = slot; from < group.epoch; ) {
-      const slots: DecidedSlot[] = []
-      let bytes = 0
-      for (; from < group.epoch && bytes < decidedBytesMax && slots.length < 256; from++) {
-        const stored = await store.storage.get(store.key('decided', from))
-        if (stored === undefined) throw new HeddleError('STALE_EPOCH', `slot ${from} is not kept here any more`)
-        slots.push(DecidedSlot.decode(stored))
-        bytes += stored.length
-      }
+      const stored = await this.#storedFrom(from)
+      const slots = stored.length > 0 ? stored : await this.#askOthers(from, channel)
       await channel.request({ $case: 'decided', value: { group: groupId, slots } })
+      from += BigInt(slots.length)
     }
   }
 
-  /** A server that missed the creation gets the document's beginning from the device that keeps it. */
-  async createOn(channel: DeviceChannel): Promise<void> {
+  /** Slots from this one on that this device has kept, as many as go into a frame. */
+  async #storedFrom(first: bigint): Promise<readonly DecidedSlot[]> {
+    const { store, group } = this.#room
+    const slots: DecidedSlot[] = []
+    let bytes = 0
+    for (let slot = first; slot < group.epoch && bytes < decidedBytesMax && slots.length < 256; slot++) {
+      const stored = await store.storage.get(store.key('decided', slot))
+      if (stored === undefined) break
+      slots.push(DecidedSlot.decode(stored))
+      bytes += stored.length
+    }
+    return slots
+  }
+
+  /** From before this device's time. Whoever they are told to checks them. */
+  async #askOthers(first: bigint, except: DeviceChannel): Promise<readonly DecidedSlot[]> {
+    const { groupId } = this.#room
+    for (const { channel } of this.#links()) {
+      if (channel === undefined || channel === except) continue
+      const request = { $case: 'catchUp', value: { group: groupId, fromSlot: first } } as const
+      const { slots } = (await channel.request(request)).value
+      if (slots.length > 0 && slots.every(({ slot }, i) => slot === first + BigInt(i))) return slots
+    }
+    throw new HeddleError('STALE_EPOCH', `slot ${first} is not kept here, and no other server has it`)
+  }
+
+  /**
+   * A server that does not have the document gets its beginning there from a device that keeps it: the creation, or the
+   * commit that brought the server in. Returns the first slot it lacks after that. Throws UNKNOWN_DOCUMENT.
+   */
+  async createOn(channel: DeviceChannel): Promise<bigint> {
     const { store } = this.#room
-    const groupInfo = await store.storage.get(store.key('genesis'))
-    if (groupInfo === undefined) throw new HeddleError('UNKNOWN_DOCUMENT', 'the server does not hold the document')
-    await channel.request({ $case: 'create', value: { groupInfo, decided: undefined } })
+    const stored =
+      (await store.storage.get(store.key('genesis', channel.peer))) ?? (await store.storage.get(store.key('genesis')))
+    if (stored === undefined) throw new HeddleError('UNKNOWN_DOCUMENT', 'the server does not hold the document')
+    const value = decodeRecord(Create, stored, "document's beginning")
+    await channel.request({ $case: 'create', value })
+    return value.decided === undefined ? 0n : value.decided.slot + 1n
   }
 }

@@ -6,6 +6,7 @@ import { concatBytes, emptyBytes, equalBytes, fromHex, readU64, toHex, u64Bytes,
 import { HeddleError } from '../errors.js'
 import type { Batch, Entry, KeyRange, Storage } from '../plugin/index.js'
 import {
+  AlarmRecord,
   AppliedRecord,
   type Codec,
   DocumentRecord,
@@ -40,6 +41,7 @@ const kinds = {
   standing: 'r',
   lack: 'k',
   fork: 'f',
+  alarm: 'A',
   genesis: 'G'
 } as const
 export type RecordKind = keyof typeof kinds
@@ -62,6 +64,12 @@ export class Turn {
 
   put(key: Uint8Array, value: Uint8Array): void {
     this.#changes.set(toHex(key), { key, value })
+  }
+
+  /** `put` of a value that is overwritten with zeros once it is durable. */
+  putSecret(key: Uint8Array, value: Uint8Array): void {
+    this.put(key, value)
+    this.after(() => value.fill(0))
   }
 
   del(key: Uint8Array): void {
@@ -214,11 +222,11 @@ export class DocumentStore {
     }))
   }
 
-  /** What the group room wants stored, and what it wants forgotten. */
+  /** What the group room wants stored, and what it wants forgotten. Takes over the values: they are secrets. */
   putGroup(turn: Turn, records: readonly { readonly key: Uint8Array; readonly value: Uint8Array | undefined }[]): void {
     for (const { key, value } of records) {
       if (value === undefined) turn.del(this.key('group', key))
-      else turn.put(this.key('group', key), value)
+      else turn.putSecret(this.key('group', key), value)
     }
   }
 
@@ -256,9 +264,10 @@ export class DocumentStore {
     return new Map(entries.map(({ key, value }) => [toHex(key), decodeRecord(ServerProgressRecord, value, 'progress')]))
   }
 
-  async pending(): Promise<PendingCommitRecord | undefined> {
-    const bytes = await this.storage.get(this.key('pending'))
-    return bytes && decodeRecord(PendingCommitRecord, bytes, 'pending commit')
+  async pending(): Promise<Map<bigint, PendingCommitRecord>> {
+    const entries = await this.entries('pending')
+    const decoded = ({ value }: Entry) => decodeRecord(PendingCommitRecord, value, 'pending commit')
+    return new Map(entries.map((entry) => [readU64(entry.key), decoded(entry)]))
   }
 
   async standings(): Promise<StandingRecord[]> {
@@ -267,6 +276,10 @@ export class DocumentStore {
 
   async lacks(): Promise<LackRecord[]> {
     return (await this.entries('lack')).map(({ value }) => decodeRecord(LackRecord, value, 'lack'))
+  }
+
+  async alarms(): Promise<AlarmRecord[]> {
+    return (await this.entries('alarm')).map(({ value }) => decodeRecord(AlarmRecord, value, 'alarm'))
   }
 
   async forks(): Promise<ForkRecord[]> {

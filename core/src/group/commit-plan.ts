@@ -1,5 +1,6 @@
 /** From what a member wants to change to the proposals of a commit (SPEC GROUP). Called by `member-group.ts`. */
 import type { KeyPackage } from 'ts-mls/keyPackage.js'
+import type { PreSharedKeyID } from 'ts-mls/presharedkey.js'
 import type { Proposal } from 'ts-mls/proposal.js'
 import { toHex } from '../bytes.js'
 import type { CryptoProvider } from '../crypto/index.js'
@@ -18,9 +19,10 @@ import {
   ServerReplaceProposal
 } from '../wire/index.js'
 import { memberIdOf } from './member-id.js'
-import { decodeKeyPackage, typedSync } from './mls/index.js'
+import { decodeKeyPackage, SECRET_BYTES, typedSync } from './mls/index.js'
 import { foldedExtensions, silencedBy } from './policy.js'
 import type { PublicGroup } from './public-group.js'
+import { type ReinitPlan, reinitOf } from './successor.js'
 
 /** What a commit is to change; nothing at all renews the keys of its sender. */
 export interface CommitPlan {
@@ -31,11 +33,21 @@ export interface CommitPlan {
   readonly roles?: readonly { readonly memberId: Uint8Array; readonly role: Role }[]
   readonly servers?: readonly ServerChange[]
   readonly policy?: Policy
+  /** Keys to mix in, which every member must have (RFC 9420 section 8.4). */
+  readonly psks?: readonly PskRef[]
+  /** Closes the group for a successor; nothing else may be in the plan. */
+  readonly reinit?: ReinitPlan
   /**
    * How much this device has applied of a member who loses the right to write (SPEC SYNC-020). Default: nothing.
    */
   readonly headOf?: (memberId: Uint8Array) => Head | undefined
 }
+
+export type PskRef =
+  /** What `MemberDeps.externalPsk` has under this id. */
+  | { readonly kind: 'external'; readonly id: Uint8Array }
+  /** What proves that its holder was in this group at that epoch. */
+  | { readonly kind: 'resumption'; readonly epoch: bigint }
 
 export type ServerChange =
   | { readonly kind: 'add'; readonly server: ServerEntry }
@@ -50,7 +62,7 @@ export interface PlannedProposals {
 
 /** Throws MALFORMED, INVALID, and INTENT_OBSOLETE when a member to remove is none. */
 export function planProposals(
-  { adds = [], removes = [], roles = [], servers = [], policy, headOf }: CommitPlan,
+  { adds = [], removes = [], roles = [], servers = [], policy, psks = [], reinit, headOf }: CommitPlan,
   group: PublicGroup,
   crypto: CryptoProvider
 ): PlannedProposals {
@@ -72,7 +84,9 @@ export function planProposals(
     ...servers.map(serverProposal),
     ...(policy === undefined
       ? []
-      : [{ proposalType: MLS_PROPOSALS.policySet.type, proposalData: PolicySetProposal.encode({ policy }) }])
+      : [{ proposalType: MLS_PROPOSALS.policySet.type, proposalData: PolicySetProposal.encode({ policy }) }]),
+    ...psks.map((psk) => pskProposal(psk, group.groupId, crypto)),
+    ...(reinit === undefined ? [] : [reinitProposal(reinit, group, crypto)])
   ])
   const silenced =
     removes.length + roles.length === 0 ? [] : silencedBy(proposals, group, group.groupId, group.members, crypto)
@@ -91,6 +105,19 @@ function leafOf(memberId: Uint8Array, group: PublicGroup): number {
   if (entry === undefined)
     throw new HeddleError('INTENT_OBSOLETE', `Member ${toHex(memberId)} is not in the group any more`)
   return entry.leafIndex
+}
+
+function pskProposal(psk: PskRef, pskGroupId: Uint8Array, crypto: CryptoProvider): Proposal {
+  const pskNonce = crypto.randomBytes(SECRET_BYTES)
+  const preSharedKeyId: PreSharedKeyID =
+    psk.kind === 'external'
+      ? { psktype: 'external', pskId: psk.id, pskNonce }
+      : { psktype: 'resumption', usage: 'application', pskGroupId, pskEpoch: psk.epoch, pskNonce }
+  return { proposalType: 'psk', psk: { preSharedKeyId } }
+}
+
+function reinitProposal(plan: ReinitPlan, group: PublicGroup, crypto: CryptoProvider): Proposal {
+  return { proposalType: 'reinit', reinit: reinitOf(plan, group, group.state.context, group.members, crypto) }
 }
 
 function serverProposal(change: ServerChange): Proposal {

@@ -124,6 +124,11 @@ export function capabilitiesOf(suite: CipherSuite): Capabilities {
   }
 }
 
+/** Whether both say the same of whose device it is. */
+export function sameClaim({ identity: a }: DeviceExtension, { identity: b }: DeviceExtension): boolean {
+  return a === undefined || b === undefined ? a === b : equalBytes(a, b)
+}
+
 function requiredCapabilities(): Uint8Array {
   return encodeRequiredCapabilities({
     extensionTypes: requiredExtensionTypes,

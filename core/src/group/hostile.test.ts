@@ -213,7 +213,7 @@ describe('a hostile commit', () => {
     })
     await expectRefused(w, w.b, unvouched, 'INVALID', /parent hash/)
     const noKeys = await forge(w.b, [], { pathKey: (honest) => concatBytes(honest, GARBAGE) })
-    await expectRefused(w, w.b, noKeys, 'INVALID', /no X25519 key/)
+    await expectRefused(w, w.b, noKeys, 'INVALID', /no HPKE key/)
   })
 
   test('that puts keys of its sender’s own into the tree is seen through by members', async () => {

@@ -2,7 +2,7 @@
  * The door of the group room (SPEC GROUP): who is in a document, what they may do, and the keys they share. Servers use
  * PublicGroup, devices MemberGroup.
  */
-export type { CommitPlan, ServerChange } from './commit-plan.js'
+export type { CommitPlan, PskRef, ServerChange } from './commit-plan.js'
 export {
   generateKeyPackage,
   type KeyPackageInfo,
@@ -12,10 +12,12 @@ export {
   readKeyPackage,
   saveKeyPackage
 } from './key-package.js'
+export type { BuiltCommit, MemberDeps } from './member-commit.js'
 export {
-  type BuiltCommit,
+  type BegunGroup,
   type CreateGroup,
-  type MemberDeps,
+  type FollowGroup,
+  type JoinGroup,
   MemberGroup,
   type MessageToOpen,
   type Opened,
@@ -25,4 +27,6 @@ export { memberIdOf } from './member-id.js'
 export { PADDING_BYTES, type SealedMessage, welcomeRefs } from './mls/index.js'
 export type { GroupRecord, StoredRecord } from './persistence.js'
 export { type GroupChange, type GroupDeps, type ProcessOptions, PublicGroup } from './public-group.js'
+export type { RejoinBasis } from './rejoin.js'
 export type { RosterEntry } from './roster.js'
+export type { ReinitPlan } from './successor.js'

@@ -32,6 +32,8 @@ export interface KeyPackageOptions {
   readonly nowMs: number
   readonly lifetimeMs?: number
   readonly suite?: SuiteId
+  /** Ed25519 seed of the leaf, to be known again in a group that follows another; default a new one. */
+  readonly signatureKey?: Uint8Array
 }
 
 /** A key package with its private keys. */
@@ -52,11 +54,11 @@ export async function generateKeyPackage({
   device,
   nowMs,
   lifetimeMs = LIFETIME_MS_DEFAULT,
-  suite: suiteId = SUITE_DEFAULT
+  suite: suiteId = SUITE_DEFAULT,
+  signatureKey = crypto.randomBytes(32)
 }: KeyPackageOptions): Promise<OwnKeyPackage> {
   const suite = crypto.suite(suiteId)
   const { hpke, signature } = suite.mls
-  const signatureKey = crypto.randomBytes(32)
   const signaturePublicKey = crypto.publicKeyOf(signatureKey)
   const init = await hpke.generateKeyPair()
   const leaf = await hpke.generateKeyPair()

@@ -4,50 +4,56 @@
  * durable in one batch with its own before anything leaves.
  */
 import { mlsExporter } from 'ts-mls/keySchedule.js'
+import type { Proposal } from 'ts-mls/proposal.js'
 import { emptyBytes, equalBytes } from '../bytes.js'
 import { type CipherSuite, suiteOfName } from '../crypto/index.js'
 import { HeddleError } from '../errors.js'
-import { type DocumentExtension, LIMITS, Role, type ServerEntry } from '../wire/index.js'
-import { type CommitPlan, planProposals } from './commit-plan.js'
+import { type DocumentExtension, Role, type ServerEntry } from '../wire/index.js'
+import type { CommitPlan } from './commit-plan.js'
 import { EpochStore, RetainedEpoch } from './epoch-store.js'
-import { leafRules, writeGroupExtensions } from './extensions.js'
-import type { OwnKeyPackage } from './key-package.js'
+import { leafRules, readGroupExtensions, sameExtensions, writeGroupExtensions } from './extensions.js'
+import { generateKeyPackage, type KeyPackageOptions, type OwnKeyPackage } from './key-package.js'
+import {
+  type BuiltCommit,
+  buildMemberCommit,
+  buildRejoin,
+  type CommitParts,
+  type MemberDeps,
+  planFollowers,
+  zeroMember
+} from './member-commit.js'
 import { memberIdOf } from './member-id.js'
 import {
-  buildEpoch,
   checkMembershipTag,
   createGroupInfo,
-  createWelcome,
   decodeWelcome,
   type EnteredEpoch,
   encodeGroupInfoMessage,
-  encodePublicMessage,
-  encodeWelcome,
   ensure,
   ensureValid,
   enterEpoch,
+  externalKeyOf,
+  externalPubExtension,
   firstEpoch,
   hashTree,
   joinByWelcome,
   type MemberState,
   openMessage,
+  type PskSource,
+  poison,
+  pskSecretOf,
   rootHash,
   type SealedMessage,
   SecretTree,
+  type SuccessionUsage,
   sealMessage,
   typed
 } from './mls/index.js'
-import { type GroupRecord, readPending, readRecords, type StoredRecord, savePending } from './persistence.js'
-import { type GroupDeps, PublicGroup } from './public-group.js'
+import { type GroupRecord, readPending, readRecords, type SavedState, type StoredRecord } from './persistence.js'
+import { PublicGroup } from './public-group.js'
+import { type RejoinBasis, readPendingRejoin } from './rejoin.js'
 import type { RosterEntry } from './roster.js'
-
-/** Commit and Welcome travel in one ValueContent; 16 bytes are for its field headers. */
-const VALUE_BYTES_MAX = LIMITS.ValueContent.maxSize - 16
-
-export interface MemberDeps extends GroupDeps {
-  /** Milliseconds since the Unix epoch. */
-  readonly now: () => number
-}
+import { checkSuccession, successionOf } from './successor.js'
 
 export interface CreateGroup {
   /** 16 bytes, random. */
@@ -60,14 +66,26 @@ export interface CreateGroup {
   readonly defaultRole: Role
 }
 
-export interface BuiltCommit {
-  /** MLSMessage with the commit. */
-  readonly commit: Uint8Array
-  /** MLSMessage with the Welcome, when the commit adds anyone. To be released once the commit is decided. */
-  readonly welcome: Uint8Array | undefined
-  /** For `adopt`, once this commit is decided: secret, and durable before the commit leaves. */
-  readonly pending: Uint8Array
-  readonly next: PublicGroup
+/** What `join` takes. */
+export interface JoinGroup {
+  /** MLSMessage. */
+  readonly welcome: Uint8Array
+  readonly keyPackage: OwnKeyPackage
+  /** The group that the new one branches from or succeeds, when it does: its keys are needed to get in. */
+  readonly predecessor?: MemberGroup | undefined
+}
+
+/** A group that follows another: at epoch 0 with this device alone, and the commit that adds the others. */
+export interface BegunGroup {
+  readonly group: MemberGroup
+  readonly first: BuiltCommit
+}
+
+/** Who comes along: key packages from `successorKeyPackage`, and this device's own. */
+export interface FollowGroup {
+  readonly keyPackage: OwnKeyPackage
+  /** MLSMessages with KeyPackages, of the others. */
+  readonly members: readonly Uint8Array[]
 }
 
 export type ProcessedCommit =
@@ -144,20 +162,32 @@ export class MemberGroup {
 
   /**
    * Joins by a Welcome (MLSMessage). Whether the epoch was decided is not in it: compare `public.ctx` with a certificate.
-   * Throws NOT_FOUND when it is not for this key package, MALFORMED, UNDECRYPTABLE, INVALID, BAD_SIGNATURE.
+   * Throws NOT_FOUND when it is not for this key package or needs a key that this device has not, MALFORMED, UNDECRYPTABLE,
+   * INVALID, BAD_SIGNATURE.
    */
-  static async join(
-    { welcome, keyPackage }: { readonly welcome: Uint8Array; readonly keyPackage: OwnKeyPackage },
-    deps: MemberDeps
-  ): Promise<MemberGroup> {
+  static async join({ welcome, keyPackage, predecessor }: JoinGroup, deps: MemberDeps): Promise<MemberGroup> {
     const decoded = decodeWelcome(welcome)
     const suite = suiteOf(keyPackage, deps)
     const { initKey, leafKey } = keyPackage.secrets
     const secrets = { initKey, leafKey: leafKey.slice() }
+    const resumptionOf = (groupId: Uint8Array, epoch: bigint) =>
+      predecessor === undefined ? undefined : predecessor.#resumptionPsk(groupId, epoch)
+    const psks: PskSource = (id) =>
+      id.psktype === 'external' ? deps.externalPsk?.(id.pskId) : resumptionOf(id.pskGroupId, id.pskEpoch)
     const joined = await typed('INVALID', 'The Welcome is not valid', () =>
-      joinByWelcome(decoded, keyPackage.keyPackage, secrets, { crypto: deps.crypto, suite, leafRules })
+      joinByWelcome(decoded, keyPackage.keyPackage, secrets, { crypto: deps.crypto, suite, leafRules, psks })
     )
     const group = PublicGroup.of(joined.public, deps)
+    const succession = successionOf(joined)
+    ensureValid(
+      (succession === undefined) === (predecessor === undefined),
+      'The Welcome is not of a group that follows the one given'
+    )
+    if (succession !== undefined && predecessor !== undefined) {
+      const before = predecessor.publicAt(succession.pskEpoch)
+      ensureValid(before !== undefined, `The roster of epoch ${succession.pskEpoch} is not kept any more`)
+      checkSuccession(succession, joined.public.context, group.members, before)
+    }
     return MemberGroup.#enter(group, joined, keyPackage.signatureKey.slice(), new EpochStore(group.epoch), deps)
   }
 
@@ -175,7 +205,7 @@ export class MemberGroup {
       retained.set(epoch, new RetainedEpoch(secretTree, senderDataSecret, readGroup, endedAtMs))
     }
     const store = new EpochStore(state.epoch, retained)
-    return new MemberGroup(current, state.member, state.signatureKey, store, deps)
+    return new MemberGroup(current, memberOf(state, store), state.signatureKey, store, deps)
   }
 
   get epoch(): bigint {
@@ -214,48 +244,90 @@ export class MemberGroup {
     return mlsExporter(this.#member.secrets.exporterSecret, label, context, length, this.#suite.mls)
   }
 
-  /** MLSMessage with a GroupInfo of this epoch, ratchet tree included, for `PublicGroup.fromGroupInfo`. */
-  async groupInfo(): Promise<Uint8Array> {
+  /**
+   * MLSMessage with a GroupInfo of this epoch, ratchet tree included, for `PublicGroup.fromGroupInfo`; with `externalPub`
+   * also for `resync` of a member that lost its keys.
+   */
+  async groupInfo({ externalPub = false }: { readonly externalPub?: boolean } = {}): Promise<Uint8Array> {
+    this.#check()
     const signer = this.me.leafIndex
-    return encodeGroupInfoMessage(await createGroupInfo(this.public.state, signer, this.#signatureKey, [], this.#suite))
+    const extensions = externalPub ? [externalPubExtension(await externalKeyOf(this.#member, this.#suite))] : []
+    return encodeGroupInfoMessage(
+      await createGroupInfo(this.public.state, signer, this.#signatureKey, extensions, this.#suite)
+    )
   }
 
   /**
    * Builds a commit, always with new keys for this device. Nothing changes until `adopt`. Throws FORBIDDEN when this
-   * member may not, INVALID or MALFORMED when nobody could, as every validator would.
+   * member may not, INVALID or MALFORMED when nobody could, as every validator would, LIMIT_EXCEEDED when it is too much
+   * for one commit.
    */
   buildCommit(plan: CommitPlan = {}): Promise<BuiltCommit> {
-    return this.#exclusively(async () => {
-      const { crypto, now } = this.#deps
-      const { proposals, joiners } = planProposals(plan, this.public, crypto)
-      const nowSeconds = BigInt(Math.floor(now() / 1000))
-      const built = await typed('INVALID', 'The commit cannot be built', () =>
-        buildEpoch(
-          this.#member,
-          this.public.state,
-          proposals,
-          this.#signatureKey,
-          { suite: this.#suite, leafRules, nowSeconds },
-          crypto
-        )
-      )
-      const commit = encodePublicMessage(built.message)
-      // What others will refuse must not be proposed, so it is validated as they do.
-      const { next } = await this.public.stage(commit)
-      const welcome =
-        joiners.length === 0
-          ? undefined
-          : encodeWelcome(await createWelcome(built, joiners, this.#signatureKey, [], this.#suite))
-      ensureValid(
-        commit.length + (welcome?.length ?? 0) <= VALUE_BYTES_MAX,
-        'The change is too large for one commit: add fewer members at once'
-      )
-      const { epoch, ctx } = this.public
-      const { member, encryptionSecret } = built
-      const pending = savePending({ epoch, ctx, commit, nextCtx: next.ctx, member, encryptionSecret })
-      for (const secret of [built.joinerSecret, built.welcomeSecret, encryptionSecret]) secret.fill(0)
-      return { commit, welcome, pending, next }
-    })
+    return this.#build(plan, [], this.#psks)
+  }
+
+  #build(plan: CommitPlan, more: readonly Proposal[], psks: PskSource): Promise<BuiltCommit> {
+    return this.#exclusively(() => buildMemberCommit(this.#parts, plan, more, psks))
+  }
+
+  /**
+   * Builds the external commit by which this device, still a member, comes back into the present epoch when it cannot
+   * process the commits since its last one (RFC 9420 section 12.4.3.2). `adopt` its pending state once it is decided. Nobody
+   * may have joined since that epoch, since who did has no key of it to check with. Throws FORK when the GroupInfo is not of
+   * the context vouched for; STALE_EPOCH, REMOVED, INTENT_OBSOLETE; MALFORMED, INVALID, BAD_SIGNATURE.
+   */
+  resync(basis: RejoinBasis): Promise<BuiltCommit> {
+    return this.#exclusively(() => buildRejoin(this.#parts, basis, this.memberId, this.#resumptionNow()))
+  }
+
+  /** A key package for a group that follows this one, under the same signature key and device. Throws INVALID. */
+  async successorKeyPackage(options: Pick<KeyPackageOptions, 'suite' | 'lifetimeMs'> = {}): Promise<OwnKeyPackage> {
+    this.#check()
+    const { crypto, now } = this.#deps
+    const { device } = this.me
+    const signatureKey = this.#signatureKey.slice()
+    return generateKeyPackage({ suite: this.#suite.id, ...options, crypto, device, nowMs: now(), signatureKey })
+  }
+
+  /**
+   * Begins a group of some members of this one (RFC 9420 section 11.3), who keep their roles; this device is an admin there.
+   * Only who has the keys of this epoch can join it, with this group as `predecessor`. Throws INVALID, MALFORMED.
+   */
+  async branch(
+    start: FollowGroup & Pick<CreateGroup, 'groupId' | 'document' | 'servers' | 'faultBound'>
+  ): Promise<BegunGroup> {
+    ensureValid(this.public.reinit === undefined, 'The group was closed by a ReInit: it goes on in its successor')
+    const { defaultRole } = this.public.roles
+    const own = start.keyPackage.keyPackage
+    ensureValid(own.cipherSuite === this.public.state.context.cipherSuite, 'A branch has another cipher suite')
+    return this.#begin('branch', { ...start, defaultRole }, start.members)
+  }
+
+  /**
+   * Begins the group that the ReInit of this one announced (RFC 9420 section 11.2), with everyone it named: by an admin, who
+   * has their key packages. Throws FORBIDDEN, INVALID, MALFORMED.
+   */
+  async succeed({ keyPackage, members }: FollowGroup): Promise<BegunGroup> {
+    const { reinit } = this.public
+    ensureValid(reinit !== undefined, 'The group was not closed by a ReInit')
+    ensure(this.me.role === Role.ROLE_ADMIN, 'FORBIDDEN', 'Only an admin begins the successor of a group')
+    const { document, servers, roles } = readGroupExtensions(reinit.extensions)
+    const { defaultRole } = roles
+    const start = { keyPackage, groupId: reinit.groupId, document, ...servers, defaultRole }
+    ensureValid(keyPackage.keyPackage.cipherSuite === reinit.cipherSuite, 'The ReInit announced another cipher suite')
+    const begun = await this.#begin('reinit', start, members)
+    ensureValid(
+      sameExtensions(begun.first.next.state.context.extensions, reinit.extensions),
+      'Members that the ReInit gives a role are missing'
+    )
+    return begun
+  }
+
+  async #begin(usage: SuccessionUsage, start: CreateGroup, members: readonly Uint8Array[]): Promise<BegunGroup> {
+    const { epoch, groupId } = this.public
+    const { plan, proof } = planFollowers(usage, this.public, this.me, start.keyPackage, members, this.#deps.crypto)
+    const group = await MemberGroup.create(start, this.#deps)
+    return { group, first: await group.#build(plan, [proof], () => this.#resumptionPsk(groupId, epoch)) }
   }
 
   /**
@@ -264,13 +336,15 @@ export class MemberGroup {
    */
   adopt(pending: Uint8Array): Promise<MemberGroup> {
     return this.#exclusively(async () => {
-      const { epoch, ctx, commit, nextCtx, member, encryptionSecret } = readPending(pending)
+      const rejoin = readPendingRejoin(pending, this.#deps.crypto)
+      const from = rejoin?.base ?? this.public
+      const { epoch, ctx, commit, nextCtx, member, encryptionSecret } = readPending(rejoin?.pending ?? pending)
       ensure(
-        epoch === this.epoch && equalBytes(ctx, this.public.ctx),
+        epoch === from.epoch && equalBytes(ctx, from.ctx) && epoch >= this.epoch,
         'STALE_EPOCH',
         `The pending commit is for epoch ${epoch}, the group is at ${this.epoch} or on another branch`
       )
-      const { next } = await this.public.stage(commit)
+      const { next } = await from.stage(commit)
       ensure(equalBytes(next.ctx, nextCtx), 'STORAGE_CORRUPT', 'The pending commit leads to another epoch than it did')
       return this.#advance(next, { member, encryptionSecret })
     })
@@ -284,15 +358,18 @@ export class MemberGroup {
     return this.#exclusively(async () => {
       const { message, staged, next } = await this.public.stage(commit)
       const { leafIndex } = this.me
-      if (staged.committer === leafIndex)
+      const own = staged.external ? staged.removed.includes(leafIndex) : staged.committer === leafIndex
+      if (own)
         throw new HeddleError('INVALID', 'The commit is of this device itself: adopt its pending state', {
           info: { ownCommit: true }
         })
-      await checkMembershipTag(this.#member, this.public.state, message, this.#suite)
+      if (!staged.external) await checkMembershipTag(this.#member, this.public.state, message, this.#suite)
       if (staged.removed.includes(leafIndex)) return { removed: true, next }
+      const pskSecret = await poison('psk', () => pskSecretOf(staged.pskIds, this.#psks, this.#suite))
       const entered = await typed('INVALID', 'The commit cannot be processed', () =>
-        enterEpoch(this.#member, staged, this.#suite)
+        enterEpoch(this.#member, staged, this.#suite, { pskSecret, pastEpochs: this.#pastEpochs })
       )
+      pskSecret.fill(0)
       return { removed: false, group: this.#advance(next, entered) }
     })
   }
@@ -300,6 +377,7 @@ export class MemberGroup {
   /** Seals a message in this epoch. Its key is used up: make the dirty records durable before the message leaves. */
   encrypt(plaintext: Uint8Array, aad: Uint8Array): Promise<SealedMessage> {
     return this.#exclusively(() => {
+      ensureValid(this.public.reinit === undefined, 'The group was closed by a ReInit: it goes on in its successor')
       const { message } = this.#store.epochOf(this.epoch)
       const sender = { leafIndex: this.me.leafIndex, signatureKey: this.#signatureKey }
       return sealMessage(plaintext, aad, sender, message, this.#deps.crypto, this.#suite)
@@ -343,6 +421,27 @@ export class MemberGroup {
     return this.public.suite
   }
 
+  get #parts(): CommitParts {
+    return { group: this.public, member: this.#member, signatureKey: this.#signatureKey, deps: this.#deps }
+  }
+
+  get #pastEpochs(): number {
+    return this.public.document.policy.retainedEpochs
+  }
+
+  readonly #psks: PskSource = (id) =>
+    id.psktype === 'external' ? this.#deps.externalPsk?.(id.pskId) : this.#resumptionPsk(id.pskGroupId, id.pskEpoch)
+
+  #resumptionPsk(groupId: Uint8Array, epoch: bigint): Uint8Array | undefined {
+    this.#check()
+    return equalBytes(groupId, this.public.groupId) ? this.#resumptionNow().get(epoch) : undefined
+  }
+
+  #resumptionNow(): ReadonlyMap<bigint, Uint8Array> {
+    const { resumption, secrets } = this.#member
+    return new Map([...resumption, [this.epoch, secrets.resumptionPsk]])
+  }
+
   #check(): void {
     if (this.#superseded)
       throw new HeddleError(
@@ -362,7 +461,7 @@ export class MemberGroup {
   #advance(next: PublicGroup, entered: EnteredEpoch): MemberGroup {
     const group = MemberGroup.#enter(next, entered, this.#signatureKey, this.#store, this.#deps)
     this.#superseded = true
-    this.#zero(entered.member)
+    zeroMember(this.#member, entered.member)
     return group
   }
 
@@ -380,14 +479,13 @@ export class MemberGroup {
     store.enter(epoch, { epoch: group.epoch, signatureKey, member }, deps.now())
     return entered
   }
+}
 
-  /** Zeroes what the next epoch does not use; the sender data secret stays for late messages. */
-  #zero(next: MemberState): void {
-    const { initSecret, exporterSecret, membershipKey, resumptionPsk, epochAuthenticator } = this.#member.secrets
-    for (const secret of [initSecret, exporterSecret, membershipKey, resumptionPsk, epochAuthenticator]) secret.fill(0)
-    const inUse = new Set(next.privateKeys.values())
-    for (const privateKey of this.#member.privateKeys.values()) if (!inUse.has(privateKey)) privateKey.fill(0)
-  }
+/** The member as it was stored, its sender data secret being that of the epoch and not a second copy. */
+function memberOf({ member, epoch }: SavedState, store: EpochStore): MemberState {
+  const { senderDataSecret } = store.epochOf(epoch)
+  member.secrets.senderDataSecret.fill(0)
+  return { ...member, secrets: { ...member.secrets, senderDataSecret } }
 }
 
 function suiteOf({ keyPackage }: OwnKeyPackage, { crypto }: MemberDeps): CipherSuite {

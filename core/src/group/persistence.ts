@@ -234,11 +234,14 @@ function finishRatchet(leaf: number, { secret, skipped }: Ratchet): void {
   for (const key of keys) skipped.set(key.generation, key)
 }
 
-function writeMember(writer: TlsWriter, { leafIndex, privateKeys, secrets }: MemberState): void {
+function writeMember(writer: TlsWriter, { leafIndex, privateKeys, secrets, resumption }: MemberState): void {
   writer.uint32(leafIndex).uint32(privateKeys.size)
   for (const [node, privateKey] of privateKeys) writer.uint32(node).vector(privateKey)
   writer.vector(secrets.initSecret).vector(secrets.senderDataSecret).vector(secrets.exporterSecret)
+  writer.vector(secrets.externalSecret)
   writer.vector(secrets.membershipKey).vector(secrets.resumptionPsk).vector(secrets.epochAuthenticator)
+  writer.uint32(resumption.size)
+  for (const [epoch, psk] of resumption) writer.uint64(epoch).vector(psk)
 }
 
 function readMember(reader: TlsReader): MemberState {
@@ -249,11 +252,14 @@ function readMember(reader: TlsReader): MemberState {
     initSecret: reader.vector(),
     senderDataSecret: reader.vector(),
     exporterSecret: reader.vector(),
+    externalSecret: reader.vector(),
     membershipKey: reader.vector(),
     resumptionPsk: reader.vector(),
     epochAuthenticator: reader.vector()
   }
-  return { leafIndex, privateKeys, secrets }
+  const resumption = new Map<bigint, Uint8Array>()
+  for (let left = reader.uint32(); left > 0; left--) resumption.set(reader.uint64(), reader.vector())
+  return { leafIndex, privateKeys, secrets, resumption }
 }
 
 function epochKey(kind: number, epoch: bigint, ...indices: readonly number[]): Uint8Array {

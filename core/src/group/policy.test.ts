@@ -212,22 +212,9 @@ describe('an admin', () => {
     await expect(createMember(17, { servers: 8 })).rejects.toThrow(HeddleError)
   })
 
-  test('cannot use what Heddle does not take: PSKs, re-initialisation, external senders, unknown types', async () => {
+  test('cannot use what Heddle does not take: external senders, unknown types', async () => {
     const w = await world(18)
     const refused: readonly Proposal[] = [
-      {
-        proposalType: 'psk',
-        psk: { preSharedKeyId: { psktype: 'external', pskId: new Uint8Array(4), pskNonce: new Uint8Array(32) } }
-      },
-      {
-        proposalType: 'reinit',
-        reinit: {
-          groupId: new Uint8Array(16),
-          version: 'mls10',
-          cipherSuite: 'MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519',
-          extensions: []
-        }
-      },
       { proposalType: 'external_init', externalInit: { kemOutput: new Uint8Array(32) } },
       { proposalType: 0xf7ff, proposalData: new Uint8Array(0) },
       { proposalType: 0x0a0a, proposalData: new Uint8Array(0) }
@@ -290,6 +277,9 @@ describe('a member', () => {
     await expectRefused(w, w.editor, victimsKey, 'BAD_SIGNATURE')
     const newDevice = await forge(w.editor, [], { leaf: { extensions: [otherDevice] } })
     await expectRefused(w, w.editor, newDevice, 'INVALID', /device/)
+    const claim = DeviceExtension.encode({ ...w.editor.group.me.device, identity: crypto.randomBytes(8) })
+    const newClaim = await forge(w.editor, [], { leaf: { extensions: [{ ...otherDevice, extensionData: claim }] } })
+    await expectRefused(w, w.editor, newClaim, 'INVALID', /device/)
     const noDevice = await forge(w.editor, [], { leaf: { extensions: [] } })
     await expectRefused(w, w.editor, noDevice, 'INVALID', /device/)
     const noCapabilities = await edited(w.editor, ({ proposals, path }) => {

@@ -3,16 +3,17 @@
  * role that counts is the one at the epoch the commit ends.
  */
 import { makeKeyPackageRef } from 'ts-mls/keyPackage.js'
-import type { LeafNode } from 'ts-mls/leafNode.js'
 import type { Proposal } from 'ts-mls/proposal.js'
-import { equalBytes, toHex } from '../bytes.js'
+import { toHex } from '../bytes.js'
 import type { CipherSuite, CryptoProvider } from '../crypto/index.js'
 import { CutProposal, MLS_PROPOSALS, Role } from '../wire/index.js'
 import { deviceOf, type GroupExtensions, sameExtensions, writeGroupExtensions } from './extensions.js'
 import { fold, isCustom } from './fold.js'
 import { memberIdOf } from './member-id.js'
-import { ensure, ensureValid, leafAt, type StagedCommit, typedSync, welcomeRefs } from './mls/index.js'
+import { ensure, ensureValid, isSuccession, leafAt, type StagedCommit, typedSync, welcomeRefs } from './mls/index.js'
+import { checkOwnResumption, checkRejoin, sameIdentity } from './rejoin-policy.js'
 import type { Roster } from './roster.js'
+import { checkReinit } from './successor.js'
 
 /** Proposals that can take somebody's right to write. */
 const silencing: ReadonlySet<Proposal['proposalType']> = new Set(['remove', MLS_PROPOSALS.roleSet.type])
@@ -25,6 +26,7 @@ export function checkCommit(
   roster: Roster,
   crypto: CryptoProvider
 ): void {
+  if (staged.external) return checkRejoin(staged, before)
   const committer = roster.ofLeaf(staged.committer)
   ensureValid(committer !== undefined, 'The committer is not in the roster')
   const proposals = staged.proposals.map(({ proposal }) => proposal)
@@ -33,7 +35,7 @@ export function checkCommit(
     'FORBIDDEN',
     `Member ${toHex(committer.memberId)} is no admin and may only renew its own keys`
   )
-  for (const proposal of proposals) checkAllowed(proposal)
+  for (const proposal of proposals) checkAllowed(proposal, staged, before, roster, crypto)
   checkOwnLeaf(staged)
   checkAddedDevices(proposals, before)
   checkFold(proposals, staged, before, roster, crypto)
@@ -140,14 +142,31 @@ function checkCuts(
   )
 }
 
-/** Pre-shared keys, re-initialisation and everything of senders outside the group are refused for now. */
-function checkAllowed({ proposalType }: Proposal): void {
-  const allowed =
-    proposalType === 'add' ||
-    proposalType === 'remove' ||
-    proposalType === 'group_context_extensions' ||
-    (typeof proposalType === 'number' && ownProposalTypes.has(proposalType))
-  ensureValid(allowed, `Proposals of type ${proposalType} are not accepted`)
+function checkAllowed(
+  proposal: Proposal,
+  { before: { context } }: StagedCommit,
+  before: GroupExtensions,
+  roster: Roster,
+  crypto: CryptoProvider
+): void {
+  switch (proposal.proposalType) {
+    case 'add':
+    case 'remove':
+    case 'group_context_extensions':
+      return
+    case 'psk': {
+      const { preSharedKeyId: id } = proposal.psk
+      if (id.psktype === 'resumption' && !isSuccession(id)) checkOwnResumption(id, context, before)
+      return
+    }
+    case 'reinit':
+      return checkReinit(proposal.reinit, before, context, roster, crypto)
+    default: {
+      const { proposalType } = proposal
+      const allowed = typeof proposalType === 'number' && ownProposalTypes.has(proposalType)
+      ensureValid(allowed, `Proposals of type ${proposalType} are not accepted`)
+    }
+  }
 }
 
 /** A member cannot become somebody else, nor another device, by renewing its keys. */
@@ -157,17 +176,6 @@ function checkOwnLeaf({ before, path, committer }: StagedCommit): void {
   ensureValid(
     sameIdentity(old, path.leafNode),
     'The commit changes the signature key, the credential or the device of its sender'
-  )
-}
-
-function sameIdentity(a: LeafNode, b: LeafNode): boolean {
-  const { credential } = a
-  return (
-    equalBytes(a.signaturePublicKey, b.signaturePublicKey) &&
-    credential.credentialType === 'basic' &&
-    b.credential.credentialType === 'basic' &&
-    equalBytes(credential.identity, b.credential.identity) &&
-    equalBytes(deviceOf(a).endpointId, deviceOf(b).endpointId)
   )
 }
 

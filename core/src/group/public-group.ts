@@ -2,7 +2,9 @@
  * A group as everyone sees it who follows its commits, without any secret (SPEC GROUP): what a server knows, and what a
  * device validates with before its own secrets come in. Immutable; a commit gives a new one.
  */
-import { toHex } from '../bytes.js'
+import type { Commit } from 'ts-mls/commit.js'
+import type { Reinit } from 'ts-mls/proposal.js'
+import { emptyBytes, toHex } from '../bytes.js'
 import { type CipherSuite, type CryptoProvider, suiteOfName } from '../crypto/index.js'
 import { HeddleError } from '../errors.js'
 import {
@@ -12,14 +14,17 @@ import {
   type RolesExtension,
   type ServersExtension
 } from '../wire/index.js'
+import { contextHash, GROUP_ID_BYTES } from './context-hash.js'
 import { type GroupExtensions, leafRules, readGroupExtensions } from './extensions.js'
 import {
   commitIn,
   decodeContext,
   decodeGroupInfoMessage,
   decodePublicMessage,
+  decodeReinitInfo,
   decodeTree,
   encodeContext,
+  encodeReinitInfo,
   encodeTree,
   ensureValid,
   hashTree,
@@ -35,8 +40,7 @@ import {
 import { checkCommit, checkWelcome, cutsIn } from './policy.js'
 import { Roster, type RosterEntry } from './roster.js'
 
-const GROUP_ID_BYTES = 16
-const SAVED_VERSION = 1
+const SAVED_VERSION = 2
 /** Commits make a tree grow that was within the limit of a message when the last member came. */
 const STORED_TREE_BYTES_MAX = 16 * LIMITS.Create.groupInfo.bytesMax
 
@@ -64,6 +68,8 @@ export interface GroupChange {
   /** Members whose role changed, as they are now. */
   readonly roleChanged: readonly RosterEntry[]
   readonly serversChanged: boolean
+  /** The committer came back by an external commit, under another leaf or its old one; added and removed are empty. */
+  readonly rejoined: boolean
   /** How much its sender had of those who lost the right to write. */
   readonly cuts: readonly CutProposal[]
 }
@@ -96,7 +102,7 @@ export class PublicGroup {
     this.state = state
     this.groupId = context.groupId
     this.epoch = context.epoch
-    this.ctx = deps.crypto.sha256(contextHashInput(encodeContext(context)))
+    this.ctx = contextHash(deps.crypto, context)
     this.document = extensions.document
     this.servers = extensions.servers
     this.roles = extensions.roles
@@ -138,9 +144,11 @@ export class PublicGroup {
       const context = decodeContext(reader.vector())
       const tree = hashTree(decodeTree(reader.vector(), STORED_TREE_BYTES_MAX), deps.crypto.sha256)
       const confirmationTag = reader.vector()
+      const reinit = reader.vector()
       reader.end()
       ensureValid(toHex(rootHash(tree)) === toHex(context.treeHash), 'The tree hash is wrong')
-      return PublicGroup.of({ context, tree, confirmationTag }, deps)
+      const state = { context, tree, confirmationTag }
+      return PublicGroup.of(reinit.length === 0 ? state : { ...state, reinit: decodeReinitInfo(reinit) }, deps)
     } catch (cause) {
       throw new HeddleError('STORAGE_CORRUPT', 'The stored group does not decode', { cause })
     }
@@ -148,12 +156,13 @@ export class PublicGroup {
 
   /** Everything of it, for `load`. */
   save(): Uint8Array {
-    const { context, tree, confirmationTag } = this.state
+    const { context, tree, confirmationTag, reinit } = this.state
     return new TlsWriter(4096)
       .uint8(SAVED_VERSION)
       .vector(encodeContext(context))
       .vector(encodeTree(tree.nodes))
       .vector(confirmationTag)
+      .vector(reinit === undefined ? emptyBytes : encodeReinitInfo(reinit))
       .finish()
   }
 
@@ -163,6 +172,10 @@ export class PublicGroup {
   }
   get suite(): CipherSuite {
     return this.#suite
+  }
+  /** The ReInit that closed the group: nothing can be committed or sent any more. Not known after `fromGroupInfo`. */
+  get reinit(): Reinit | undefined {
+    return this.state.reinit
   }
   /** All members, by ascending leaf index. */
   get roster(): readonly RosterEntry[] {
@@ -187,11 +200,20 @@ export class PublicGroup {
     return next
   }
 
-  /** The member whose leaf the commit names as its sender; nothing is verified. Throws MALFORMED, INVALID. */
+  /**
+   * The member whose leaf the commit names as its sender, or removes to come back under another; nothing is verified. Throws
+   * MALFORMED, INVALID.
+   */
   committerOf(bytes: Uint8Array): RosterEntry {
-    const { committer } = commitIn(decodePublicMessage(bytes))
-    const entry = this.memberAtLeaf(committer)
-    ensureValid(entry !== undefined, `The sender of the commit, leaf ${committer}, is not in the group`)
+    const { content, committer } = commitIn(decodePublicMessage(bytes))
+    const leafIndex = committer === 'external' ? leafRemovedBy(content.commit) : committer
+    const entry = leafIndex === undefined ? undefined : this.memberAtLeaf(leafIndex)
+    ensureValid(
+      entry !== undefined,
+      leafIndex === undefined
+        ? 'The external commit does not say whose leaf it replaces'
+        : `The sender of the commit, leaf ${leafIndex}, is not in the group`
+    )
     return entry
   }
 
@@ -214,14 +236,18 @@ export class PublicGroup {
     return this.#roster
   }
 
-  #changeBy({ committer, added, removed, proposals }: StagedCommit, before: PublicGroup): GroupChange {
+  #changeBy(
+    { committer, added, removed, proposals, external: rejoined }: StagedCommit,
+    before: PublicGroup
+  ): GroupChange {
     const present = (entry: RosterEntry | undefined): RosterEntry[] => (entry === undefined ? [] : [entry])
-    const by = before.memberAtLeaf(committer)
+    const [oldLeaf] = removed
+    const by = before.memberAtLeaf(rejoined && oldLeaf !== undefined ? oldLeaf : committer)
     ensureValid(by !== undefined, 'The committer is not in the roster')
     return {
       committer: by,
       added: added.flatMap((leafIndex) => present(this.memberAtLeaf(leafIndex))),
-      removed: removed.flatMap((leafIndex) => present(before.memberAtLeaf(leafIndex))),
+      removed: rejoined ? [] : removed.flatMap((leafIndex) => present(before.memberAtLeaf(leafIndex))),
       roleChanged:
         this.roles === before.roles
           ? []
@@ -230,6 +256,7 @@ export class PublicGroup {
               return old !== undefined && old.role !== role
             }),
       serversChanged: before.servers.version !== this.servers.version,
+      rejoined,
       cuts: cutsIn(proposals.map(({ proposal }) => proposal))
     }
   }
@@ -241,11 +268,9 @@ export interface StagedGroup {
   readonly next: PublicGroup
 }
 
-const CONTEXT_LABEL = new TextEncoder().encode('heddle/1 group context\0')
-
-function contextHashInput(context: Uint8Array): Uint8Array {
-  const input = new Uint8Array(CONTEXT_LABEL.length + context.length)
-  input.set(CONTEXT_LABEL)
-  input.set(context, CONTEXT_LABEL.length)
-  return input
+function leafRemovedBy({ proposals }: Commit): number | undefined {
+  for (const item of proposals)
+    if (item.proposalOrRefType === 'proposal' && item.proposal.proposalType === 'remove')
+      return item.proposal.remove.removed
+  return undefined
 }

@@ -6,7 +6,7 @@ import type { LeafNode } from 'ts-mls/leafNode.js'
 import { equalBytes, toHex } from '../bytes.js'
 import type { CryptoProvider } from '../crypto/index.js'
 import { type DeviceExtension, Role, type RolesExtension } from '../wire/index.js'
-import { deviceOf } from './extensions.js'
+import { deviceOf, sameClaim } from './extensions.js'
 import { memberIdOf } from './member-id.js'
 import { changedNodes, ensureValid, type HashedTree, leafAt } from './mls/index.js'
 
@@ -112,6 +112,7 @@ function isSame(
 function isSameDevice(a: DeviceExtension, b: DeviceExtension): boolean {
   return (
     equalBytes(a.endpointId, b.endpointId) &&
+    sameClaim(a, b) &&
     a.crdtTypes.length === b.crdtTypes.length &&
     a.crdtTypes.every((type, i) => type === b.crdtTypes[i])
   )

@@ -1,6 +1,7 @@
 /** Who owns which bytes after decoding and encoding (the docstring of Codec). */
 import { describe, expect, test } from 'vitest'
 import { MailboxPut, Value } from './index.js'
+import { reachableBytes } from './testing/memory.js'
 
 const mailboxPut = {
   group: new Uint8Array(16).fill(1),
@@ -40,6 +41,32 @@ describe('decoded byte arrays', () => {
     const slab = new Uint8Array(frame.length + 20).fill(0xff)
     slab.set(frame, 7)
     expect(MailboxPut.decode(slab.subarray(7, 7 + frame.length))).toEqual(mailboxPut)
+  })
+})
+
+describe('the memory that is kept', () => {
+  const frames = 200
+  const contentBytes = 100_000
+  const signature = new Uint8Array(64).fill(5)
+  const value = () => Value.decode(Value.encode({ content: new Uint8Array(contentBytes).fill(4), signature }))
+
+  /** How much more is reachable while one part of each of many decoded messages is. */
+  function keptBy(part: (decoded: Value) => unknown): number {
+    const before = reachableBytes()
+    const kept = Array.from({ length: frames }, () => part(value()))
+    const bytes = reachableBytes() - before
+    expect(kept).toHaveLength(frames)
+    return bytes
+  }
+
+  test('with a field of 64 bytes is that of the field', () => {
+    expect(keptBy((decoded) => decoded.signature)).toBeLessThan(0.05 * frames * contentBytes)
+  })
+
+  test('with a long field is that of its frame, once', () => {
+    const bytes = keptBy((decoded) => decoded)
+    expect(bytes).toBeGreaterThan(0.95 * frames * contentBytes)
+    expect(bytes).toBeLessThan(1.1 * frames * contentBytes)
   })
 })
 

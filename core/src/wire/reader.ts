@@ -127,10 +127,17 @@ export class Reader {
 
   uint32(end: number, where: string): number {
     const start = this.pos
-    const first = this.#input[start] as number
+    const input = this.#input
+    const first = input[start] as number
     if (start < end && first < 0x80) {
       this.pos = start + 1
       return first
+    }
+    const second = input[start + 1] as number
+    // Two bytes are what most lengths have; a second one of zero is longer than need be.
+    if (start + 1 < end && second > 0 && second < 0x80) {
+      this.pos = start + 2
+      return (first & 0x7f) | (second << 7)
     }
     return this.#longUint32(end, where)
   }
@@ -203,14 +210,14 @@ export class Reader {
 
   /** A copy when it is short, otherwise a view of the input. */
   bytes(end: number, min: number, max: number, where: string): Uint8Array {
-    const start = this.#content(end, min, max, where)
-    const length = this.pos - start
-    if (length === 0) return emptyBytes
     const input = this.#input
-    if (length <= copiedBytesMax) return input.slice(start, this.pos)
-    // What subarray() returns, at less than half its cost.
-    this.#buffer ??= input.buffer
-    return new Uint8Array(this.#buffer, input.byteOffset + start, length)
+    const start = this.pos + 1
+    const length = input[this.pos] as number
+    if (length > 0 && length <= copiedBytesMax && length >= min && length <= max && length <= end - start) {
+      this.pos = start + length
+      return input.slice(start, this.pos)
+    }
+    return this.#longBytes(end, min, max, where)
   }
 
   /** Limits are in bytes of UTF-8. */
@@ -224,19 +231,19 @@ export class Reader {
     }
   }
 
-  /** Moves past length-delimited content within the limits and returns where it starts. */
-  #content(end: number, min: number, max: number, where: string): number {
-    const start = this.pos + 1
-    const length = this.#input[this.pos] as number
-    if (length < 0x80 && length >= min && length <= max && length <= end - start) {
-      this.pos = start + length
-      return start
-    }
-    return this.#longContent(end, min, max, where)
+  #longBytes(end: number, min: number, max: number, where: string): Uint8Array {
+    const start = this.#content(end, min, max, where)
+    const length = this.pos - start
+    if (length === 0) return emptyBytes
+    const input = this.#input
+    if (length <= copiedBytesMax) return input.slice(start, this.pos)
+    // What subarray() returns, at less than half its cost.
+    this.#buffer ??= input.buffer
+    return new Uint8Array(this.#buffer, input.byteOffset + start, length)
   }
 
-  /** Content with a length of several bytes, or none that may be. */
-  #longContent(end: number, min: number, max: number, where: string): number {
+  /** Moves past length-delimited content within the limits and returns where it starts. */
+  #content(end: number, min: number, max: number, where: string): number {
     const contentEnd = this.length(end, where)
     const length = contentEnd - this.pos
     if (length < min) throw this.error('too_short', where, `${length} bytes, at least ${min}`)

@@ -11,6 +11,7 @@ import { decodeGroupInfo, groupInfoEncoder } from 'ts-mls/groupInfo.js'
 import { decodeGroupSecrets, type GroupSecrets, groupSecretsEncoder } from 'ts-mls/groupSecrets.js'
 import type { KeyPackage } from 'ts-mls/keyPackage.js'
 import { decodeMlsMessage, type MLSMessage, mlsMessageEncoder } from 'ts-mls/message.js'
+import { decodeReinit, type Reinit, reinitEncoder } from 'ts-mls/proposal.js'
 import type { PublicMessage } from 'ts-mls/publicMessage.js'
 import type { RatchetTree } from 'ts-mls/ratchetTree.js'
 import type { Welcome } from 'ts-mls/welcome.js'
@@ -73,6 +74,12 @@ export function decodeContext(bytes: Uint8Array): GroupContext {
   return decodeExact(bytes, { decoder: decodeGroupContext, encoder: groupContextEncoder, what: 'GroupContext' })
 }
 export const encodeContext: (context: GroupContext) => Uint8Array = encode(groupContextEncoder)
+
+/** A ReInit proposal's content. */
+export function decodeReinitInfo(bytes: Uint8Array): Reinit {
+  return decodeExact(bytes, { decoder: decodeReinit, encoder: reinitEncoder, what: 'ReInit' })
+}
+export const encodeReinitInfo: (reinit: Reinit) => Uint8Array = encode(reinitEncoder)
 
 /** The ratchet_tree extension of a GroupInfo, or undefined when it has none. */
 export function treeOfGroupInfo(groupInfo: GroupInfo): RatchetTree | undefined {

@@ -7,6 +7,7 @@ import { treeOfGroupInfo } from './codec.js'
 import { ensure, ensureValid } from './errors.js'
 import { type LeafRules, unique } from './leaf.js'
 import type { PublicState } from './stage-commit.js'
+import { TlsReader, TlsWriter } from './tls.js'
 import { leafAt } from './tree.js'
 import { encodeTree } from './tree-codec.js'
 import { validateTree } from './tree-validation.js'
@@ -54,4 +55,21 @@ export async function createGroupInfo(
     signatureKey,
     mls.signature
   )
+}
+
+/** The external_pub extension: with it who is no member can commit. */
+export function externalPubExtension(publicKey: Uint8Array): Extension {
+  const writer = new TlsWriter(publicKey.length + 4)
+  return { extensionType: 'external_pub', extensionData: writer.vector(publicKey).finish() }
+}
+
+/** The key in the external_pub extension. Throws INVALID when there is none, MALFORMED. */
+export function externalKeyIn({ extensions }: GroupInfo, suite: CipherSuite): Uint8Array {
+  const extension = extensions.find(({ extensionType }) => extensionType === 'external_pub')
+  ensureValid(extension !== undefined, 'The GroupInfo has no external_pub')
+  const reader = new TlsReader(extension.extensionData)
+  const key = reader.vector()
+  reader.end()
+  ensureValid(suite.isHpkeKey(key), 'The external_pub of the GroupInfo is no HPKE key of the suite')
+  return key
 }

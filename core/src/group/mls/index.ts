@@ -7,32 +7,39 @@ export {
   decodeGroupInfoMessage,
   decodeKeyPackage,
   decodePublicMessage,
+  decodeReinitInfo,
   decodeWelcome,
   encodeContext,
   encodeGroupInfoMessage,
   encodeKeyPackage,
   encodePublicMessage,
+  encodeReinitInfo,
   encodeWelcome
 } from './codec.js'
 export { ensure, ensureValid, typed, typedSync } from './errors.js'
-export { createGroupInfo, verifyGroupInfo } from './group-info.js'
+export { createGroupInfo, externalKeyIn, externalPubExtension, verifyGroupInfo } from './group-info.js'
 export { SECRET_BYTES } from './kdf.js'
 export { checkKeyPackage, type LeafRules, unique } from './leaf.js'
 export {
+  type BuiltCommit,
   buildEpoch,
+  buildExternalEpoch,
   type CreatedEpoch,
   checkMembershipTag,
   type EnteredEpoch,
   type EpochSecrets,
   enterEpoch,
+  externalKeyOf,
   firstEpoch,
-  type MemberState
+  type MemberState,
+  poison
 } from './member-state.js'
 export { type MessageEpoch, openMessage, PADDING_BYTES, type SealedMessage, sealMessage } from './private-message.js'
-export type { ResolvedProposal } from './proposals.js'
+export type { Committer, ResolvedProposal } from './proposals.js'
+export { isSuccession, type PskSource, pskSecretOf, type SuccessionPsk, type SuccessionUsage } from './psk.js'
 export { type MessageKey, type Ratchet, SecretTree } from './secret-tree.js'
 export { type CommitRules, commitIn, type PublicState, type StagedCommit, stageCommit } from './stage-commit.js'
 export { TlsReader, TlsWriter } from './tls.js'
 export { changedNodes, type HashedTree, hashTree, leafAt, leavesOf, rootHash } from './tree.js'
 export { decodeTree, encodeTree } from './tree-codec.js'
-export { createWelcome, joinByWelcome, type KeyPackageSecrets, welcomeRefs } from './welcome.js'
+export { createWelcome, type Joined, joinByWelcome, type KeyPackageSecrets, welcomeRefs } from './welcome.js'

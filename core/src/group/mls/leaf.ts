@@ -23,7 +23,7 @@ export type RequiredCapabilities = NonNullable<ReturnType<typeof decodeRequiredC
 /** What the application demands of a leaf beyond RFC 9420. Throws a typed error. */
 export type LeafRules = (leaf: LeafNode) => void
 
-/** Throws BAD_SIGNATURE, or what `rules` throws. */
+/** Throws INVALID for a key that nobody could encrypt to, BAD_SIGNATURE, or what `rules` throws. */
 export async function checkLeaf(
   leaf: LeafNode,
   place: { readonly groupId: Uint8Array; readonly leafIndex: number },
@@ -31,6 +31,7 @@ export async function checkLeaf(
   rules: LeafRules
 ): Promise<void> {
   const { signature } = suite.mls
+  ensureValid(suite.isHpkeKey(leaf.hpkePublicKey), 'The encryption key of a leaf is no HPKE key of the suite')
   const right = isKeyPackageLeaf(leaf)
     ? await verifyLeafNodeSignatureKeyPackage(leaf, signature)
     : await verifyLeafNodeSignature(leaf, place.groupId, place.leafIndex, signature)
@@ -52,7 +53,7 @@ export async function checkKeyPackage(
     'The key package is for another cipher suite or version'
   )
   ensureValid(!equalBytes(initKey, leafNode.hpkePublicKey), 'The init key of the key package is its leaf key')
-  ensureValid(initKey.length === 32, 'The init key of the key package is no X25519 key')
+  ensureValid(suite.isHpkeKey(initKey), 'The init key of the key package is no HPKE key of the suite')
   ensureValid(leafNode.leafNodeSource === 'key_package', 'The leaf of the key package has another source')
   ensure(
     await verifyKeyPackage(keyPackage, suite.mls.signature),
@@ -75,7 +76,6 @@ export function checkSupports(
   const { capabilities } = leaf
   const lists = ({ extensionType }: Extension) =>
     typeof extensionType !== 'number' || capabilities.extensions.includes(extensionType)
-  ensureValid(leaf.hpkePublicKey.length === 32, 'The encryption key of a leaf is no X25519 key')
   ensureValid(leaf.extensions.every(lists), 'A leaf has an extension that its capabilities do not list')
   ensureValid(unique(leaf.extensions), 'A leaf has an extension twice')
   ensureValid(contextExtensions.every(lists), 'A leaf does not support an extension of the group context')

@@ -18,3 +18,5 @@ export const PROPOSALS_MAX = 1024
 export const FORWARD_GENERATIONS_MAX = 65_536
 /** Keys kept of messages of one sender in one epoch that have not arrived. */
 export const SKIPPED_KEYS_MAX = 1024
+/** Pre-shared keys in one commit or Welcome. */
+export const PSKS_MAX = 16

@@ -11,16 +11,19 @@ import {
   verifyConfirmationTag
 } from 'ts-mls/framedContent.js'
 import { initializeEpoch, initializeKeySchedule, type KeySchedule } from 'ts-mls/keySchedule.js'
+import type { LeafNode } from 'ts-mls/leafNode.js'
+import type { PreSharedKeyID } from 'ts-mls/presharedkey.js'
 import type { Proposal } from 'ts-mls/proposal.js'
 import type { ProposalOrRef } from 'ts-mls/proposalOrRefType.js'
 import type { PublicMessage } from 'ts-mls/publicMessage.js'
 import { directPath, leafWidth, toNodeIndex } from 'ts-mls/treemath.js'
-import { emptyBytes } from '../../bytes.js'
+import { emptyBytes, utf8 } from '../../bytes.js'
 import type { CipherSuite, CryptoProvider } from '../../crypto/index.js'
 import { HeddleError } from '../../errors.js'
 import { ensureValid } from './errors.js'
 import { SECRET_BYTES } from './kdf.js'
-import { applyProposals, type ProposalRules } from './proposals.js'
+import { type AppliedProposals, addLeaf, applyProposals, type ProposalRules } from './proposals.js'
+import { type PskSource, pskSecretOf } from './psk.js'
 import { confirmedHash, type PublicState, type StagedCommit } from './stage-commit.js'
 import { hashTree, rootHash } from './tree.js'
 import { checkKeysUnique } from './tree-validation.js'
@@ -31,6 +34,8 @@ export interface EpochSecrets {
   readonly initSecret: Uint8Array
   readonly senderDataSecret: Uint8Array
   readonly exporterSecret: Uint8Array
+  /** Its KEM key pair lets in who comes by an external commit. */
+  readonly externalSecret: Uint8Array
   readonly membershipKey: Uint8Array
   readonly resumptionPsk: Uint8Array
   readonly epochAuthenticator: Uint8Array
@@ -41,6 +46,16 @@ export interface MemberState {
   /** HPKE private keys by node index: the leaf's, and those of the nodes above it that it knows. */
   readonly privateKeys: ReadonlyMap<number, Uint8Array>
   readonly secrets: EpochSecrets
+  /** Resumption PSKs of past epochs, by epoch, oldest first. */
+  readonly resumption: ReadonlyMap<bigint, Uint8Array>
+}
+
+/** What a member brings beside its state to enter an epoch. */
+export interface EntryOptions {
+  /** RFC 9420 section 8.4; zeros without pre-shared keys. */
+  readonly pskSecret?: Uint8Array | undefined
+  /** Past epochs whose resumption PSK is kept. Default 0. */
+  readonly pastEpochs?: number | undefined
 }
 
 export interface EnteredEpoch {
@@ -68,21 +83,20 @@ export async function firstEpoch(
   const privateKeys = new Map([[0, leafPrivateKey]])
   return {
     public: { ...state, confirmationTag },
-    member: { leafIndex: 0, privateKeys, secrets: kept(schedule) },
+    member: { leafIndex: 0, privateKeys, secrets: kept(schedule), resumption: new Map() },
     encryptionSecret
   }
 }
 
 /**
- * Enters the epoch that another member's commit begins. `staged` is that commit, publicly valid; `pskSecret` as in RFC 9420
- * section 8.4, zeros without pre-shared keys. Throws INVALID with `info.poison` when the commit is valid for observers but
+ * Enters the epoch that another's commit begins. `staged` is that commit, publicly valid. Throws INVALID with `info.poison` when the commit is valid for observers but
  * wrong in what only members can check: then its sender is at fault and no honest member can enter the epoch.
  */
 export async function enterEpoch(
   member: MemberState,
   staged: StagedCommit,
   suite: CipherSuite,
-  pskSecret: Uint8Array = new Uint8Array(SECRET_BYTES)
+  { pskSecret = new Uint8Array(SECRET_BYTES), pastEpochs = 0 }: EntryOptions = {}
 ): Promise<EnteredEpoch> {
   const { mls } = suite
   const { before, next, path, steps } = staged
@@ -96,7 +110,12 @@ export async function enterEpoch(
     commitSecret = opened.commitSecret
     privateKeys = new Map([...privateKeys, ...opened.privateKeys])
   }
-  const entered = await initializeEpoch(member.secrets.initSecret, commitSecret, next.context, pskSecret, mls.kdf)
+  const { externalInit } = staged
+  const initSecret =
+    externalInit === undefined
+      ? member.secrets.initSecret
+      : await poison('external_init', () => openExternalInit(member.secrets.externalSecret, externalInit, suite))
+  const entered = await initializeEpoch(initSecret, commitSecret, next.context, pskSecret, mls.kdf)
   const { confirmationKey } = entered.keySchedule
   const right = await verifyConfirmationTag(
     confirmationKey,
@@ -110,7 +129,8 @@ export async function enterEpoch(
     member: {
       leafIndex: member.leafIndex,
       privateKeys: ownKeys(privateKeys, next, member.leafIndex),
-      secrets: kept(entered.keySchedule)
+      secrets: kept(entered.keySchedule),
+      resumption: resumptionAfter(member, before.context.epoch, next.context.epoch, pastEpochs)
     },
     encryptionSecret: entered.encryptionSecret
   }
@@ -138,6 +158,11 @@ export interface BuiltCommit extends CreatedEpoch {
   readonly pathSecrets: ReadonlyMap<number, Uint8Array>
   /** Leaf indices in the order of the Add proposals. */
   readonly added: readonly number[]
+  readonly pskIds: readonly PreSharedKeyID[]
+}
+
+export interface BuildRules extends ProposalRules, Pick<EntryOptions, 'pastEpochs'> {
+  readonly psks?: PskSource | undefined
 }
 
 /** Builds a commit with the proposals by value and a path. Nothing in the arguments is changed. */
@@ -146,15 +171,95 @@ export async function buildEpoch(
   state: PublicState,
   proposals: readonly Proposal[],
   signatureKey: Uint8Array,
-  rules: ProposalRules,
+  rules: BuildRules,
   crypto: CryptoProvider
 ): Promise<BuiltCommit> {
-  const { suite } = rules
+  const { leafIndex, secrets } = member
+  const resolved = proposals.map((proposal) => ({ proposal, sender: leafIndex, byValue: true }))
+  const applied = await applyProposals(state.tree.nodes, state.context, leafIndex, resolved, rules)
+  const sender = { senderType: 'member', leafIndex } as const
+  const { epoch } = state.context
+  const resumption = resumptionAfter(member, epoch, epoch + 1n, rules.pastEpochs ?? 0)
+  const { privateKeys } = member
+  const { initSecret } = secrets
+  const way = { state, proposals, applied, leafIndex, initSecret, sender, privateKeys, resumption }
+  const { content, auth, ...built } = await commitAndEnter(way, signatureKey, rules, crypto)
+  const tbm = { contentTbs: toTbs(content, 'mls_public_message', state.context), auth }
+  const membershipTag = await createMembershipTag(secrets.membershipKey, tbm, rules.suite.mls.hash)
+  return { ...built, message: { content, auth, senderType: 'member', membershipTag } }
+}
+
+/**
+ * Builds an external commit (RFC 9420 section 12.4.3.2) into the epoch of `state`: an ExternalInit and the proposals given.
+ * `externalKey` is the public key of the GroupInfo's external_pub; the new leaf says what `leaf` says under new keys;
+ * `resumption` goes on to the new epoch, by copies.
+ */
+export async function buildExternalEpoch(
+  {
+    state,
+    externalKey,
+    leaf,
+    resumption
+  }: {
+    readonly state: PublicState
+    readonly externalKey: Uint8Array
+    readonly leaf: LeafNode
+    readonly resumption: ReadonlyMap<bigint, Uint8Array>
+  },
+  proposals: readonly Proposal[],
+  signatureKey: Uint8Array,
+  rules: BuildRules,
+  crypto: CryptoProvider
+): Promise<BuiltCommit> {
+  const { hpke } = rules.suite.mls
+  const key = await hpke.importPublicKey(externalKey)
+  const { enc, secret } = await hpke.exportSecret(key, EXTERNAL_INIT, SECRET_BYTES, emptyBytes)
+  const all: Proposal[] = [{ proposalType: 'external_init', externalInit: { kemOutput: enc } }, ...proposals]
+  const resolved = all.map((proposal) => ({ proposal, sender: 'external', byValue: true }) as const)
+  const applied = await applyProposals(state.tree.nodes, state.context, 'external', resolved, rules)
+  const [nodes, leafIndex] = addLeaf(applied.nodes, leaf)
+  const sender = { senderType: 'new_member_commit' } as const
+  const { content, auth, ...built } = await commitAndEnter(
+    {
+      state,
+      proposals: all,
+      applied: { ...applied, nodes },
+      leafIndex,
+      initSecret: secret,
+      sender,
+      privateKeys: new Map(),
+      resumption: new Map([...resumption].map(([epoch, psk]) => [epoch, psk.slice()]))
+    },
+    signatureKey,
+    rules,
+    crypto
+  )
+  secret.fill(0)
+  return { ...built, message: { content, auth, senderType: 'new_member_commit' } }
+}
+
+interface Way {
+  readonly state: PublicState
+  readonly proposals: readonly Proposal[]
+  readonly applied: AppliedProposals
+  readonly leafIndex: number
+  readonly initSecret: Uint8Array
+  readonly sender: Extract<PublicMessage['content']['sender'], { senderType: 'member' | 'new_member_commit' }>
+  /** By node, before the commit. */
+  readonly privateKeys: ReadonlyMap<number, Uint8Array>
+  /** Those of the new epoch. */
+  readonly resumption: ReadonlyMap<bigint, Uint8Array>
+}
+
+/** Path, signature and key schedule of a commit whose proposals are applied. */
+async function commitAndEnter(
+  { state, proposals, applied, leafIndex, initSecret, sender, privateKeys, resumption }: Way,
+  signatureKey: Uint8Array,
+  { suite, psks }: BuildRules,
+  crypto: CryptoProvider
+) {
   const { mls } = suite
   const { context } = state
-  const { leafIndex } = member
-  const resolved = proposals.map((proposal) => ({ proposal, sender: leafIndex, byValue: true }))
-  const applied = await applyProposals(state.tree.nodes, context, leafIndex, resolved, rules)
   const tree = hashTree(applied.nodes, crypto.sha256, state.tree)
   const nextContext = { ...context, extensions: applied.extensions, epoch: context.epoch + 1n }
   const steps = pathSteps(applied.nodes, leafIndex, applied.added)
@@ -163,8 +268,7 @@ export async function buildEpoch(
 
   const items: ProposalOrRef[] = proposals.map((proposal) => ({ proposalOrRefType: 'proposal', proposal }))
   const commit = { proposals: items, path: made.path }
-  const sender = { senderType: 'member', leafIndex } as const
-  const { framedContent, signature } = await createContentCommitSignature(
+  const { framedContent: content, signature } = await createContentCommitSignature(
     context,
     'mls_public_message',
     commit,
@@ -173,39 +277,74 @@ export async function buildEpoch(
     signatureKey,
     mls.signature
   )
-  const confirmedTranscriptHash = await confirmedHash(state, framedContent, signature, suite)
+  const confirmedTranscriptHash = await confirmedHash(state, content, signature, suite)
   const newContext = { ...nextContext, treeHash: rootHash(made.tree), confirmedTranscriptHash }
-  const noPsk = new Uint8Array(SECRET_BYTES)
-  const entered = await initializeEpoch(member.secrets.initSecret, made.commitSecret, newContext, noPsk, mls.kdf)
+  const pskSecret = await pskSecretOf(applied.pskIds, psks ?? (() => undefined), suite)
+  const entered = await initializeEpoch(initSecret, made.commitSecret, newContext, pskSecret, mls.kdf)
   const { confirmationKey } = entered.keySchedule
   const confirmationTag = await createConfirmationTag(confirmationKey, confirmedTranscriptHash, mls.hash)
-  const auth = { contentType: 'commit', signature, confirmationTag } as const
-  const tbm = { contentTbs: toTbs(framedContent, 'mls_public_message', context), auth }
-  const membershipTag = await createMembershipTag(member.secrets.membershipKey, tbm, mls.hash)
-  made.commitSecret.fill(0)
-  confirmationKey.fill(0)
-  const next: PublicState = { context: newContext, tree: made.tree, confirmationTag }
+  for (const secret of [made.commitSecret, pskSecret, confirmationKey]) secret.fill(0)
+  const next: PublicState = { context: newContext, tree: made.tree, confirmationTag, reinit: applied.reinit }
   return {
-    message: { content: framedContent, auth, senderType: 'member', membershipTag },
+    content,
+    auth: { contentType: 'commit', signature, confirmationTag } as const,
     public: next,
     member: {
       leafIndex,
-      privateKeys: ownKeys(new Map([...member.privateKeys, ...made.privateKeys]), next, leafIndex),
-      secrets: kept(entered.keySchedule)
+      privateKeys: ownKeys(new Map([...privateKeys, ...made.privateKeys]), next, leafIndex),
+      secrets: kept(entered.keySchedule),
+      resumption
     },
     encryptionSecret: entered.encryptionSecret,
     joinerSecret: entered.joinerSecret,
     welcomeSecret: entered.welcomeSecret,
     pathSecrets: made.pathSecrets,
-    added: applied.added
+    added: applied.added,
+    pskIds: applied.pskIds
   }
+}
+
+/** Public key of the epoch's external_pub (RFC 9420 section 12.4.3.2). */
+export async function externalKeyOf({ secrets }: MemberState, { mls: { hpke } }: CipherSuite): Promise<Uint8Array> {
+  const { publicKey } = await hpke.deriveKeyPair(secrets.externalSecret)
+  return hpke.exportPublicKey(publicKey)
+}
+
+const EXTERNAL_INIT = utf8('MLS 1.0 external init secret')
+
+async function openExternalInit(
+  externalSecret: Uint8Array,
+  kemOutput: Uint8Array,
+  { mls: { hpke } }: CipherSuite
+): Promise<Uint8Array> {
+  const { privateKey } = await hpke.deriveKeyPair(externalSecret)
+  return hpke.importSecret(privateKey, EXTERNAL_INIT, kemOutput, SECRET_BYTES, emptyBytes)
+}
+
+/** The resumption PSKs kept in epoch `next`, own copies. `epoch` is the member's before. */
+function resumptionAfter(
+  { secrets, resumption }: MemberState,
+  epoch: bigint,
+  next: bigint,
+  pastEpochs: number
+): ReadonlyMap<bigint, Uint8Array> {
+  const all = [...resumption, [epoch, secrets.resumptionPsk] as const]
+  return new Map(all.flatMap(([at, psk]) => (next - at <= BigInt(pastEpochs) ? [[at, psk.slice()] as const] : [])))
 }
 
 /** What is kept of a key schedule; the rest is zeroed or was used. */
 export function kept(schedule: KeySchedule): EpochSecrets {
-  const { initSecret, senderDataSecret, exporterSecret, membershipKey, resumptionPsk, epochAuthenticator } = schedule
-  schedule.externalSecret.fill(0) // there are no external joins
-  return { initSecret, senderDataSecret, exporterSecret, membershipKey, resumptionPsk, epochAuthenticator }
+  const { initSecret, senderDataSecret, exporterSecret, externalSecret } = schedule
+  const { membershipKey, resumptionPsk, epochAuthenticator } = schedule
+  return {
+    initSecret,
+    senderDataSecret,
+    exporterSecret,
+    externalSecret,
+    membershipKey,
+    resumptionPsk,
+    epochAuthenticator
+  }
 }
 
 /** Forgets the keys of nodes that were blanked or are no longer above the leaf (RFC 9420 section 16.8). */
@@ -219,13 +358,20 @@ function ownKeys(
   return new Map([...privateKeys].filter(([at]) => above.has(at) && nodes[at] !== undefined))
 }
 
-async function poison<T>(what: 'path' | 'confirmation_tag' | 'membership_tag', check: () => Promise<T>): Promise<T> {
+type Poison = 'path' | 'confirmation_tag' | 'membership_tag' | 'external_init' | 'psk'
+
+/** What fails in `check` is the fault of the commit's sender, and of nothing that observers could see. */
+export async function poison<T>(what: Poison, check: () => Promise<T>): Promise<T> {
   try {
     return await check()
   } catch (cause) {
-    throw new HeddleError('INVALID', `The commit is valid for observers, but its ${what.replace('_', ' ')} is wrong`, {
-      cause,
-      info: { poison: what }
-    })
+    throw new HeddleError(
+      'INVALID',
+      `The commit is valid for observers, but its ${what.replaceAll('_', ' ')} is wrong`,
+      {
+        cause,
+        info: { poison: what }
+      }
+    )
   }
 }

@@ -1,26 +1,29 @@
 /**
- * The proposals of a member's commit: the rules of RFC 9420 section 12.2 and their effect on tree and extensions (section
- * 12.3). Observers and members run the same code. What Heddle allows beyond that is `../policy.ts`'s business.
+ * The proposals of a commit: the rules of RFC 9420 section 12.2 and their effect on tree and extensions (section 12.3).
+ * Observers and members run the same code. What Heddle allows beyond that is `../policy.ts`'s business.
  */
 import type { Extension } from 'ts-mls/extension.js'
 import type { GroupContext } from 'ts-mls/groupContext.js'
-import { encodePskId, type PreSharedKeyID } from 'ts-mls/presharedkey.js'
-import type { Proposal } from 'ts-mls/proposal.js'
+import type { PreSharedKeyID } from 'ts-mls/presharedkey.js'
+import type { Proposal, Reinit } from 'ts-mls/proposal.js'
 import { addLeafNode, type RatchetTree, removeLeafNode, updateLeafNode } from 'ts-mls/ratchetTree.js'
 import { toLeafIndex } from 'ts-mls/treemath.js'
 import { equalBytes, toHex } from '../../bytes.js'
 import type { CipherSuite } from '../../crypto/index.js'
-import { HeddleError } from '../../errors.js'
 import { ensureValid } from './errors.js'
 import { checkKeyPackage, checkLeaf, checkSupports, type LeafRules, requiredCapabilitiesOf, unique } from './leaf.js'
 import { LEAVES_MAX, PROPOSALS_MAX } from './limits.js'
+import { checkPskIds } from './psk.js'
 import { changedNodes, leafAt, leavesOf } from './tree.js'
 import { checkCredentialsSupported, checkKeysUnique } from './tree-validation.js'
 
+/** Who commits: a member by its leaf, or somebody who comes in by an external commit. */
+export type Committer = number | 'external'
+
 export interface ResolvedProposal {
   readonly proposal: Proposal
-  /** Leaf of the member whose proposal it is. */
-  readonly sender: number
+  /** Whose proposal it is. */
+  readonly sender: Committer
   readonly byValue: boolean
 }
 
@@ -31,6 +34,10 @@ export interface AppliedProposals {
   readonly added: readonly number[]
   readonly removed: readonly number[]
   readonly pskIds: readonly PreSharedKeyID[]
+  /** kem_output of the ExternalInit of an external commit. */
+  readonly externalInit: Uint8Array | undefined
+  /** The group ends with this commit. */
+  readonly reinit: Reinit | undefined
 }
 
 export interface ProposalRules {
@@ -44,12 +51,13 @@ export interface ProposalRules {
 export async function applyProposals(
   nodes: RatchetTree,
   context: GroupContext,
-  committer: number,
+  committer: Committer,
   proposals: readonly ResolvedProposal[],
   { suite, leafRules, nowSeconds }: ProposalRules
 ): Promise<AppliedProposals> {
   const list = sort(proposals)
   checkCombination(list, committer)
+  checkPskIds(list.pskIds, context.epoch === 0n)
   let tree = nodes
   for (const { sender, leafNode } of list.updates) {
     const before = leafAt(tree, sender)
@@ -66,34 +74,53 @@ export async function applyProposals(
   const added: number[] = []
   for (const keyPackage of list.keyPackages) {
     await checkKeyPackage(keyPackage, context, suite, leafRules, nowSeconds)
-    const [next, at] = addLeafNode(tree, keyPackage.leafNode)
-    ensureValid(at / 2 < LEAVES_MAX, `The group would have more than ${LEAVES_MAX} leaves`)
+    const [next, leafIndex] = addLeaf(tree, keyPackage.leafNode)
     tree = next
-    added.push(at / 2)
+    added.push(leafIndex)
   }
   const extensions = list.extensions ?? context.extensions
-  checkLeaves(tree, extensions, list.customTypes, { nodes, extensions: context.extensions })
-  return { nodes: tree, extensions, added, removed: list.removed, pskIds: list.pskIds }
+  checkLeaves(tree, extensions, list.customTypes, { nodes, extensions: context.extensions }, new Set(added))
+  const { removed, pskIds, externalInit, reinit } = list
+  return { nodes: tree, extensions, added, removed, pskIds, externalInit, reinit }
+}
+
+/** Puts a leaf at the first free place. Throws INVALID when the group is full. */
+export function addLeaf(
+  nodes: RatchetTree,
+  leaf: Parameters<typeof addLeafNode>[1]
+): readonly [nodes: RatchetTree, leafIndex: number] {
+  const [next, at] = addLeafNode(nodes, leaf)
+  ensureValid(at / 2 < LEAVES_MAX, `The group would have more than ${LEAVES_MAX} leaves`)
+  return [next, at / 2]
 }
 
 interface SortedProposals {
+  readonly count: number
   readonly updates: { sender: number; leafNode: Extract<Proposal, { proposalType: 'update' }>['update']['leafNode'] }[]
   readonly removed: number[]
   readonly keyPackages: Extract<Proposal, { proposalType: 'add' }>['add']['keyPackage'][]
   readonly pskIds: PreSharedKeyID[]
   readonly customTypes: Set<number>
+  /** Whether each is part of the commit itself. */
+  readonly byValue: boolean
   extensions: Extension[] | undefined
+  externalInit: Uint8Array | undefined
+  reinit: Reinit | undefined
 }
 
 function sort(proposals: readonly ResolvedProposal[]): SortedProposals {
   ensureValid(proposals.length <= PROPOSALS_MAX, `A commit with ${proposals.length} proposals`)
   const list: SortedProposals = {
+    count: proposals.length,
     updates: [],
     removed: [],
     keyPackages: [],
     pskIds: [],
     customTypes: new Set(),
-    extensions: undefined
+    byValue: proposals.every(({ byValue }) => byValue),
+    extensions: undefined,
+    externalInit: undefined,
+    reinit: undefined
   }
   for (const { proposal, sender, byValue } of proposals) {
     switch (proposal.proposalType) {
@@ -101,7 +128,7 @@ function sort(proposals: readonly ResolvedProposal[]): SortedProposals {
         list.keyPackages.push(proposal.add.keyPackage)
         break
       case 'update':
-        ensureValid(!byValue, 'An update by value: a commit updates its own leaf by its path')
+        ensureValid(!byValue && sender !== 'external', 'An update by value: a commit updates its own leaf by its path')
         list.updates.push({ sender, leafNode: proposal.update.leafNode })
         break
       case 'remove':
@@ -116,8 +143,12 @@ function sort(proposals: readonly ResolvedProposal[]): SortedProposals {
         ensureValid(unique(list.extensions), 'An extension occurs twice in the group context')
         break
       case 'reinit':
+        list.reinit = proposal.reinit
+        break
       case 'external_init':
-        throw new HeddleError('INVALID', `A ${proposal.proposalType} proposal is not allowed here`)
+        ensureValid(list.externalInit === undefined, 'Two ExternalInit proposals in one commit')
+        list.externalInit = proposal.externalInit.kemOutput
+        break
       default:
         // ts-mls decodes a malformed Add as a custom proposal of type 1.
         ensureValid(proposal.proposalType >= 0xf000, `A proposal of unknown type ${proposal.proposalType}`)
@@ -127,12 +158,23 @@ function sort(proposals: readonly ResolvedProposal[]): SortedProposals {
   return list
 }
 
-function checkCombination(list: SortedProposals, committer: number): void {
-  const touched = [...list.updates.map(({ sender }) => sender), ...list.removed]
+function checkCombination(list: SortedProposals, committer: Committer): void {
+  const { removed, updates, pskIds, externalInit, reinit } = list
+  const touched = [...updates.map(({ sender }) => sender), ...removed]
   ensureValid(new Set(touched).size === touched.length, 'A leaf is updated or removed twice in one commit')
+  ensureValid(reinit === undefined || list.count === 1, 'A ReInit with other proposals in one commit')
+  if (committer === 'external') {
+    ensureValid(externalInit !== undefined, 'An external commit without ExternalInit')
+    ensureValid(list.byValue, 'An external commit that refers to proposals')
+    ensureValid(removed.length <= 1, 'An external commit that removes several members')
+    ensureValid(
+      list.count === 1 + removed.length + pskIds.length,
+      'An external commit with other proposals than ExternalInit, Remove and PreSharedKey'
+    )
+    return
+  }
+  ensureValid(externalInit === undefined, "An external_init proposal is not allowed in a member's commit")
   ensureValid(!touched.includes(committer), 'A commit removes or updates its own sender')
-  const pskIds = new Set(list.pskIds.map((id) => toHex(encodePskId(id))))
-  ensureValid(pskIds.size === list.pskIds.length, 'A pre-shared key occurs twice in one commit')
 }
 
 /** What the leaves have to be with the new extensions. Of those that are as they were, what was demanded before is known. */
@@ -140,7 +182,8 @@ function checkLeaves(
   nodes: RatchetTree,
   extensions: readonly Extension[],
   customTypes: ReadonlySet<number>,
-  before: { readonly nodes: RatchetTree; readonly extensions: readonly Extension[] }
+  before: { readonly nodes: RatchetTree; readonly extensions: readonly Extension[] },
+  added: ReadonlySet<number>
 ): void {
   const required = requiredCapabilitiesOf(extensions)
   const isKnown = extensions === before.extensions || demandsOf(extensions) === demandsOf(before.extensions)
@@ -149,8 +192,12 @@ function checkLeaves(
     if (leaf !== undefined) checkSupports(leaf, extensions, required)
   }
   for (const type of customTypes)
-    for (const { leaf } of leavesOf(nodes))
-      ensureValid(leaf.capabilities.proposals.includes(type), `A member does not support proposals of type ${type}`)
+    // Who is added does not process the commit, so it need not know the types of its proposals (section 12.2).
+    for (const { index, leaf } of leavesOf(nodes))
+      ensureValid(
+        added.has(index) || leaf.capabilities.proposals.includes(type),
+        `A member does not support proposals of type ${type}`
+      )
   checkCredentialsSupported(nodes, before.nodes)
   checkKeysUnique(nodes, before.nodes)
 }

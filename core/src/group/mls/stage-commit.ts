@@ -5,6 +5,7 @@
 import { type FramedContentCommit, verifyFramedContentSignature } from 'ts-mls/framedContent.js'
 import type { GroupContext } from 'ts-mls/groupContext.js'
 import type { PreSharedKeyID } from 'ts-mls/presharedkey.js'
+import type { Reinit } from 'ts-mls/proposal.js'
 import type { PublicMessage } from 'ts-mls/publicMessage.js'
 import { createConfirmedHash, createInterimHash } from 'ts-mls/transcriptHash.js'
 import type { UpdatePath } from 'ts-mls/updatePath.js'
@@ -13,9 +14,9 @@ import type { CipherSuite, CryptoProvider } from '../../crypto/index.js'
 import { HeddleError } from '../../errors.js'
 import { ensure, ensureValid } from './errors.js'
 import { checkLeaf, checkSupports, type LeafRules, requiredCapabilitiesOf } from './leaf.js'
-import { applyProposals, type ResolvedProposal } from './proposals.js'
+import { addLeaf, applyProposals, type Committer, type ResolvedProposal } from './proposals.js'
 import { type HashedTree, hashTree, leafAt, rootHash } from './tree.js'
-import { checkKeysUnique } from './tree-validation.js'
+import { checkCredentialsSupported, checkKeysUnique } from './tree-validation.js'
 import { applyUpdatePath, type PathStep, pathSteps } from './update-path.js'
 
 /** What everybody who follows a group knows of one epoch. */
@@ -23,6 +24,8 @@ export interface PublicState {
   readonly context: GroupContext
   readonly tree: HashedTree
   readonly confirmationTag: Uint8Array
+  /** The group was closed by the commit that began this epoch; what is to follow it (RFC 9420 section 11.2). */
+  readonly reinit?: Reinit | undefined
 }
 
 export interface CommitRules {
@@ -39,28 +42,37 @@ export interface CommitRules {
 export interface StagedCommit {
   readonly before: PublicState
   readonly next: PublicState
+  /** Whether the committer came in from outside (RFC 9420 section 12.4.3.2). */
+  readonly external: boolean
+  /** Its leaf in the next epoch. */
   readonly committer: number
   readonly proposals: readonly ResolvedProposal[]
   readonly added: readonly number[]
   readonly removed: readonly number[]
   readonly pskIds: readonly PreSharedKeyID[]
+  readonly externalInit: Uint8Array | undefined
   readonly path: UpdatePath | undefined
   readonly steps: readonly PathStep[]
 }
 
-/** The commit in a public message, its sender a member. Throws INVALID for proposals and other senders. */
-export function commitIn(message: PublicMessage): { readonly content: CommitContent; readonly committer: number } {
+/** The commit in a public message, of a member or from outside. Throws INVALID for proposals and other senders. */
+export function commitIn(message: PublicMessage): { readonly content: CommitContent; readonly committer: Committer } {
   const { content } = message
   ensureValid(content.contentType === 'commit', 'The message is a proposal, not a commit')
-  ensureValid(content.sender.senderType === 'member', 'Commits of senders that are not members are not accepted')
-  return { content: content as CommitContent, committer: content.sender.leafIndex }
+  const { sender } = content
+  ensureValid(
+    sender.senderType === 'member' || sender.senderType === 'new_member_commit',
+    'Commits of senders that are not members are not accepted'
+  )
+  const committer = sender.senderType === 'member' ? sender.leafIndex : 'external'
+  return { content: content as CommitContent, committer }
 }
 type CommitContent = PublicMessage['content'] & FramedContentCommit
 
 /**
  * Verifies the commit and returns the next epoch's public state. Throws STALE_EPOCH or BEHIND for another epoch,
  * BAD_SIGNATURE, INVALID, and what the leaf rules throw. The confirmation and membership tags need secrets and are not
- * checked.
+ * checked; nor, in an external commit, that its sender knows any secret of the group.
  */
 export async function stageCommit(
   state: PublicState,
@@ -70,12 +82,19 @@ export async function stageCommit(
   const { context } = state
   const { crypto, suite, leafRules } = rules
   const { content, committer } = commitIn(message)
+  ensureValid(state.reinit === undefined, 'The group was closed by a ReInit: it goes on in its successor')
   checkPlace(content, context)
-  const before = leafAt(state.tree.nodes, committer)
-  ensureValid(before !== undefined, `The sender of the commit, leaf ${committer}, is not in the group`)
+  const { path } = content.commit
+  const signer = committer === 'external' ? path?.leafNode : leafAt(state.tree.nodes, committer)
+  ensureValid(
+    signer !== undefined,
+    committer === 'external'
+      ? 'An external commit without update path'
+      : `The sender of the commit, leaf ${committer}, is not in the group`
+  )
   ensure(
     await verifyFramedContentSignature(
-      before.signaturePublicKey,
+      signer.signaturePublicKey,
       'mls_public_message',
       content,
       message.auth,
@@ -87,38 +106,51 @@ export async function stageCommit(
   )
   const proposals = resolve(content, committer, rules)
   const applied = await applyProposals(state.tree.nodes, context, committer, proposals, rules)
-  const { path } = content.commit
-  let tree = hashTree(applied.nodes, crypto.sha256, state.tree)
+  const { extensions, added, removed, pskIds, externalInit, reinit } = applied
+  let { nodes } = applied
+  let leafIndex: number
+  if (committer !== 'external') leafIndex = committer
+  else [nodes, leafIndex] = addLeaf(nodes, signer)
+  let tree = hashTree(nodes, crypto.sha256, state.tree)
   let steps: readonly PathStep[] = []
   if (path === undefined) {
     ensureValid(rules.path === 'rfc9420' && !requiresPath(proposals), 'The commit has no update path')
   } else {
     const { leafNode } = path
-    checkSupports(leafNode, applied.extensions, requiredCapabilitiesOf(applied.extensions))
-    ensureValid(!equalBytes(leafNode.hpkePublicKey, before.hpkePublicKey), 'The update path keeps the encryption key')
-    await checkLeaf(leafNode, { groupId: context.groupId, leafIndex: committer }, suite, leafRules)
-    steps = pathSteps(applied.nodes, committer, applied.added)
-    tree = applyUpdatePath(tree, committer, path, steps, crypto)
-    checkKeysUnique(tree.nodes, applied.nodes)
+    checkSupports(leafNode, extensions, requiredCapabilitiesOf(extensions))
+    if (committer !== 'external')
+      ensureValid(!equalBytes(leafNode.hpkePublicKey, signer.hpkePublicKey), 'The update path keeps the encryption key')
+    ensureValid(
+      path.nodes.every(({ hpkePublicKey }) => suite.isHpkeKey(hpkePublicKey)),
+      'A key in the update path is no HPKE key of the suite'
+    )
+    await checkLeaf(leafNode, { groupId: context.groupId, leafIndex }, suite, leafRules)
+    steps = pathSteps(nodes, leafIndex, added)
+    tree = applyUpdatePath(tree, leafIndex, path, steps, crypto)
+    checkKeysUnique(tree.nodes, state.tree.nodes)
+    checkCredentialsSupported(tree.nodes, state.tree.nodes)
   }
   return {
     before: state,
     next: {
       context: {
         ...context,
-        extensions: applied.extensions,
+        extensions,
         epoch: context.epoch + 1n,
         treeHash: rootHash(tree),
         confirmedTranscriptHash: await confirmedHash(state, content, message.auth.signature, suite)
       },
       tree,
-      confirmationTag: confirmationTagOf(message)
+      confirmationTag: confirmationTagOf(message),
+      reinit
     },
-    committer,
+    external: committer === 'external',
+    committer: leafIndex,
     proposals,
-    added: applied.added,
-    removed: applied.removed,
-    pskIds: applied.pskIds,
+    added,
+    removed,
+    pskIds,
+    externalInit,
     path,
     steps
   }
@@ -149,7 +181,11 @@ function checkPlace(content: CommitContent, context: GroupContext): void {
   )
 }
 
-function resolve(content: CommitContent, committer: number, { references }: CommitRules): readonly ResolvedProposal[] {
+function resolve(
+  content: CommitContent,
+  committer: Committer,
+  { references }: CommitRules
+): readonly ResolvedProposal[] {
   return content.commit.proposals.map((item) => {
     if (item.proposalOrRefType === 'proposal') return { proposal: item.proposal, sender: committer, byValue: true }
     const found = references?.get(toHex(item.reference))

@@ -53,9 +53,12 @@ export class TlsWriter {
     if (length <= VECTOR_BYTES_MAX) return this.uint32((length | 0x80000000) >>> 0)
     throw new HeddleError('INVALID', `A vector of ${length} bytes cannot be encoded`)
   }
-  /** What was written, in an array of its own. */
+  /** What was written, in an array of its own. The writer must not be used after it. */
   finish(): Uint8Array {
-    return this.#buffer.slice(0, this.#length)
+    if (this.#length === this.#buffer.length) return this.#buffer
+    const written = this.#buffer.slice(0, this.#length)
+    this.#buffer.fill(0, 0, this.#length) // may hold secrets
+    return written
   }
 
   #reserve(bytes: number): number {

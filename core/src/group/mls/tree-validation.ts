@@ -34,7 +34,7 @@ export async function validateTree(
   suite: CipherSuite,
   rules: LeafRules
 ): Promise<HashedTree> {
-  checkStructure(nodes)
+  checkStructure(nodes, suite)
   checkKeysUnique(nodes)
   const tree = hashTree(nodes, crypto.sha256)
   ensureValid(equalBytes(rootHash(tree), context.treeHash), 'The tree hash is not that of the group context')
@@ -96,13 +96,13 @@ function credentialTypes(nodes: RatchetTree): ReadonlySet<LeafNode['credential']
 }
 
 /** Node kinds, and unmerged leaves: ascending, below their node, and unmerged in everything between. */
-function checkStructure(nodes: RatchetTree): void {
+function checkStructure(nodes: RatchetTree, suite: CipherSuite): void {
   ensureValid(nodes.length > 0 && nodes.length <= TREE_NODES_MAX, `A tree of ${nodes.length} nodes`)
   const width = leafWidth(nodes.length)
   for (const [at, node] of nodes.entries()) {
     if (node === undefined) continue
     ensureValid((node.nodeType === 'leaf') === (at % 2 === 0), 'A leaf in the place of a parent node, or the reverse')
-    ensureValid(getHpkePublicKey(node).length === 32, 'An encryption key in the tree is no X25519 key')
+    ensureValid(suite.isHpkeKey(getHpkePublicKey(node)), 'An encryption key in the tree is no HPKE key of the suite')
     if (node.nodeType === 'leaf') {
       ensureValid(node.leaf.signaturePublicKey.length === 32, 'A signature key in the tree is no Ed25519 key')
       continue

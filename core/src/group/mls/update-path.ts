@@ -49,7 +49,6 @@ export function applyUpdatePath(
       node?.encryptedPathSecret.length === recipients.length,
       'The update path has not one ciphertext for every recipient'
     )
-    ensureValid(node.hpkePublicKey.length === 32, 'A key in the update path is no X25519 key')
   }
   const publicKeys = path.nodes.map(({ hpkePublicKey }) => hpkePublicKey)
   const { nodes, leafParentHash } = setPath(tree, committer, steps, publicKeys, crypto)
@@ -181,8 +180,8 @@ export async function openUpdatePath(
 }
 
 /**
- * Private keys and commit secret from a path secret at the first of `steps` upwards; each key must fit the public key in
- * the tree (RFC 9420 section 7.5). Throws INVALID.
+ * Private keys and commit secret from a path secret at the first of `steps` upwards, which is zeroed; each key must fit the
+ * public key in the tree (RFC 9420 section 7.5). Throws INVALID.
  */
 export async function followPath(
   nodes: RatchetTree,
@@ -193,7 +192,7 @@ export async function followPath(
   const privateKeys = new Map<number, Uint8Array>()
   let secret = pathSecret
   for (const [i, { nodeIndex }] of steps.entries()) {
-    if (i > 0) secret = await deriveSecret(secret, 'path', suite.mls.kdf)
+    if (i > 0) secret = await nextPathSecret(secret, suite)
     const keys = await nodeKeys(secret, suite)
     ensureValid(
       equalBytes(keys.publicKey, publicKeyAt(nodes, nodeIndex)),
@@ -201,7 +200,14 @@ export async function followPath(
     )
     privateKeys.set(nodeIndex, keys.privateKey)
   }
-  return { privateKeys, commitSecret: await deriveSecret(secret, 'path', suite.mls.kdf) }
+  return { privateKeys, commitSecret: await nextPathSecret(secret, suite) }
+}
+
+/** Zeroes the secret it derives from. */
+async function nextPathSecret(secret: Uint8Array, { mls }: CipherSuite): Promise<Uint8Array> {
+  const next = await deriveSecret(secret, 'path', mls.kdf)
+  secret.fill(0)
+  return next
 }
 
 /** Whether the node lies on the direct path of the leaf. */
@@ -234,7 +240,9 @@ async function nodeKeys(
   pathSecret: Uint8Array,
   { mls }: CipherSuite
 ): Promise<{ publicKey: Uint8Array; privateKey: Uint8Array }> {
-  const { publicKey, privateKey } = await mls.hpke.deriveKeyPair(await deriveSecret(pathSecret, 'node', mls.kdf))
+  const nodeSecret = await deriveSecret(pathSecret, 'node', mls.kdf)
+  const { publicKey, privateKey } = await mls.hpke.deriveKeyPair(nodeSecret)
+  nodeSecret.fill(0)
   return {
     publicKey: await mls.hpke.exportPublicKey(publicKey),
     privateKey: await mls.hpke.exportPrivateKey(privateKey)

@@ -17,6 +17,7 @@ import { createGroupInfo, verifyGroupInfo } from './group-info.js'
 import { SECRET_BYTES } from './kdf.js'
 import type { LeafRules } from './leaf.js'
 import { type BuiltCommit, type CreatedEpoch, kept } from './member-state.js'
+import { checkPskIds, type PskSource, pskSecretOf } from './psk.js'
 import type { PublicState } from './stage-commit.js'
 import { leafAt, leavesOf } from './tree.js'
 import { followPath, isAbove, pathSteps } from './update-path.js'
@@ -50,7 +51,7 @@ export async function createWelcome(
     const groupSecrets: GroupSecrets = {
       joinerSecret: built.joinerSecret,
       pathSecret: built.pathSecrets.get(shared.nodeIndex),
-      psks: []
+      psks: [...built.pskIds]
     }
     const initKey = await mls.hpke.importPublicKey(keyPackage.initKey)
     const { enc, ct } = await encryptGroupSecrets(initKey, encryptedGroupInfo, groupSecrets, mls.hpke)
@@ -72,17 +73,19 @@ export interface JoinParts {
   readonly suite: CipherSuite
   readonly leafRules: LeafRules
   readonly outOfBandTree?: RatchetTree | undefined
-  /** RFC 9420 section 8.4; without it a Welcome that needs pre-shared keys is refused. */
-  readonly pskSecretOf?: (ids: readonly PreSharedKeyID[]) => Promise<Uint8Array>
+  /** Without it a Welcome that needs pre-shared keys is refused. */
+  readonly psks?: PskSource | undefined
 }
 
 export interface Joined extends CreatedEpoch {
   readonly groupInfo: GroupInfo
+  /** Pre-shared keys that were needed to join. */
+  readonly pskIds: readonly PreSharedKeyID[]
 }
 
 /**
- * Joins the group. Throws NOT_FOUND when the Welcome is not for this key package, UNDECRYPTABLE, MALFORMED, INVALID,
- * BAD_SIGNATURE.
+ * Joins the group. Throws NOT_FOUND when the Welcome is not for this key package or needs a pre-shared key that `psks`
+ * has not, UNDECRYPTABLE, MALFORMED, INVALID, BAD_SIGNATURE.
  */
 export async function joinByWelcome(
   welcome: Welcome,
@@ -96,13 +99,15 @@ export async function joinByWelcome(
   const groupSecrets = await openGroupSecrets(welcome, keyPackage, secrets, suite)
   const { joinerSecret, psks } = groupSecrets
   ensureValid(joinerSecret.length === SECRET_BYTES, 'The joiner secret has not the length of the hash')
-  ensureValid(psks.length === 0 || parts.pskSecretOf !== undefined, 'The Welcome needs pre-shared keys')
-  const pskSecret = (await parts.pskSecretOf?.(psks)) ?? new Uint8Array(SECRET_BYTES)
+  // Whether the group is at its start is known only when its GroupInfo is open; `checkPskIds` is asked again then.
+  checkPskIds(psks, true)
+  const pskSecret = await pskSecretOf(psks, parts.psks ?? (() => undefined), suite)
   const groupInfo = await openGroupInfo(welcome, joinerSecret, pskSecret, suite)
   const state = await verifyGroupInfo(groupInfo, crypto, suite, leafRules, outOfBandTree)
+  checkPskIds(psks, state.context.epoch === 1n)
   const leafIndex = ownLeaf(state, keyPackage)
   const [schedule, encryptionSecret] = await deriveKeySchedule(joinerSecret, pskSecret, state.context, mls.kdf)
-  joinerSecret.fill(0)
+  for (const secret of [joinerSecret, pskSecret]) secret.fill(0)
   ensureValid(
     await verifyConfirmationTag(
       schedule.confirmationKey,
@@ -115,7 +120,8 @@ export async function joinByWelcome(
   schedule.confirmationKey.fill(0)
   const above = await keysAbove(state, leafIndex, groupInfo.signer, groupSecrets.pathSecret, suite)
   const privateKeys = new Map([...above, [2 * leafIndex, secrets.leafKey] as const])
-  return { public: state, member: { leafIndex, privateKeys, secrets: kept(schedule) }, encryptionSecret, groupInfo }
+  const member = { leafIndex, privateKeys, secrets: kept(schedule), resumption: new Map() }
+  return { public: state, member, encryptionSecret, groupInfo, pskIds: psks }
 }
 
 async function openGroupSecrets(

@@ -7,6 +7,7 @@ import {
   type FramedContentAuthData,
   toTbs
 } from 'ts-mls/framedContent.js'
+import type { GroupContext } from 'ts-mls/groupContext.js'
 import { signKeyPackage } from 'ts-mls/keyPackage.js'
 import { type LeafNode, type LeafNodeTBSKeyPackage, signLeafNodeKeyPackage } from 'ts-mls/leafNode.js'
 import type { Proposal } from 'ts-mls/proposal.js'
@@ -166,4 +167,30 @@ async function tag(member: Member, content: FramedContent, auth: FramedContentAu
   const { hash } = member.group.public.suite.mls
   const membershipTag = await createMembershipTag(memberState.secrets.membershipKey, tbm, hash)
   return encodePublicMessage({ content, auth, senderType: 'member', membershipTag })
+}
+
+/** An external commit with its proposals changed, signed again with the signature key of `member`. */
+export async function editedExternal(
+  member: Member,
+  message: PublicMessage,
+  context: GroupContext,
+  change: (proposals: readonly Proposal[]) => readonly Proposal[]
+): Promise<Uint8Array> {
+  const { proposals, path } = commitOf(message)
+  const plain = proposals.flatMap((item) => (item.proposalOrRefType === 'proposal' ? [item.proposal] : []))
+  const commit: Commit = {
+    path,
+    proposals: change(plain).map((proposal) => ({ proposalOrRefType: 'proposal', proposal }))
+  }
+  const { framedContent, signature } = await createContentCommitSignature(
+    context,
+    'mls_public_message',
+    commit,
+    { senderType: 'new_member_commit' },
+    NOTHING,
+    secretsOf(member).signatureKey,
+    member.group.public.suite.mls.signature
+  )
+  const auth = { ...message.auth, signature }
+  return encodePublicMessage({ content: framedContent, auth, senderType: 'new_member_commit' })
 }

@@ -1,7 +1,7 @@
 /** Groups for tests: devices with seeded randomness, their storage, and an observer that follows every commit. */
 import { expect } from 'vitest'
 import { toHex } from '../../bytes.js'
-import { type CryptoProvider, createCrypto } from '../../crypto/index.js'
+import { type CryptoProvider, createCrypto, type SuiteId } from '../../crypto/index.js'
 import { Role, type ServerEntry } from '../../wire/index.js'
 import {
   type CommitPlan,
@@ -89,24 +89,30 @@ export class Member {
   }
 }
 
-export async function keyPackageFor(deps: MemberDeps): Promise<OwnKeyPackage> {
+export async function keyPackageFor(deps: MemberDeps, suite?: SuiteId): Promise<OwnKeyPackage> {
   return generateKeyPackage({
     crypto: deps.crypto,
     nowMs: deps.now(),
-    device: { endpointId: deps.crypto.randomBytes(32), crdtTypes: ['yjs/1'] }
+    device: { endpointId: deps.crypto.randomBytes(32), crdtTypes: ['yjs/1'] },
+    ...(suite === undefined ? {} : { suite })
   })
 }
 
-export async function createMember(
-  seed: number,
-  options: { servers?: number; faultBound?: number } = {}
-): Promise<Member> {
-  const deps = testDeps(seed)
-  const { servers = 3, faultBound = 0 } = options
+export interface WorldOptions {
+  readonly servers?: number
+  readonly faultBound?: number
+  readonly suite?: SuiteId
+  /** What the device made from this seed runs on. */
+  readonly depsFor?: (seed: number) => MemberDeps
+}
+
+export async function createMember(seed: number, options: WorldOptions = {}): Promise<Member> {
+  const { servers = 3, faultBound = 0, suite, depsFor = testDeps } = options
+  const deps = depsFor(seed)
   const group = await MemberGroup.create(
     {
       groupId: seeded(seed ^ 0x5eed).bytes(16),
-      keyPackage: await keyPackageFor(deps),
+      keyPackage: await keyPackageFor(deps, suite),
       document: {
         crdtType: 'yjs/1',
         protocolVersion: 1,
@@ -127,20 +133,30 @@ export interface World {
   observer: PublicGroup
 }
 
-export async function createWorld(seed: number, roles: readonly Role[] = [EDITOR, EDITOR]): Promise<World> {
-  const first = await createMember(seed)
+export async function createWorld(
+  seed: number,
+  roles: readonly Role[] = [EDITOR, EDITOR],
+  options: WorldOptions = {}
+): Promise<World> {
+  const first = await createMember(seed, options)
   const observer = await PublicGroup.fromGroupInfo(await first.group.groupInfo(), first.deps)
   const world: World = { members: [first], observer }
-  if (roles.length > 0) await addMembers(world, first, seed, roles)
+  if (roles.length > 0) await addMembers(world, first, seed, roles, options)
   return world
 }
 
 /** One commit of `by` that adds a member for every role. */
-export async function addMembers(world: World, by: Member, seed: number, roles: readonly Role[]): Promise<Member[]> {
+export async function addMembers(
+  world: World,
+  by: Member,
+  seed: number,
+  roles: readonly Role[],
+  { suite, depsFor = testDeps }: WorldOptions = {}
+): Promise<Member[]> {
   const joiners = await Promise.all(
     roles.map(async (role, i) => {
-      const deps = testDeps(seed * 1000 + i + 1)
-      return { deps, role, keyPackage: await keyPackageFor(deps) }
+      const deps = depsFor(seed * 1000 + i + 1)
+      return { deps, role, keyPackage: await keyPackageFor(deps, suite) }
     })
   )
   const adds = joiners.map(({ keyPackage, role }) => ({ keyPackage: keyPackage.message, role }))

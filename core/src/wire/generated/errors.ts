@@ -264,6 +264,20 @@ export const ERRORS = {
   INVITE_EXPIRED: { code: 151, retry: 'never', fatal: false, summary: 'The invite has expired; ask for a new one.' },
   /** The invite was used already; ask for a new one. */
   INVITE_USED: { code: 152, retry: 'never', fatal: false, summary: 'The invite was used already; ask for a new one.' },
+  /** The app of an admin's device did not accept who asked to join; the invite is used up. */
+  IDENTITY_REJECTED: {
+    code: 153,
+    retry: 'never',
+    fatal: false,
+    summary: "The app of an admin's device did not accept who asked to join; the invite is used up."
+  },
+  /** The app's check of a member's identity threw or took too long; the member counts as unverified. */
+  IDENTITY_UNCHECKED: {
+    code: 154,
+    retry: 'after_delay',
+    fatal: false,
+    summary: "The app's check of a member's identity threw or took too long; the member counts as unverified."
+  },
   /** Too few servers answer to decide a group change; edits go on and the change waits. */
   NO_QUORUM: {
     code: 160,

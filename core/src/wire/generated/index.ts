@@ -60,6 +60,7 @@ export {
 } from './codecs/frame.js'
 export {
   AcceptorRecord,
+  AlarmRecord,
   AppliedRecord,
   DocumentRecord,
   ForkRecord,

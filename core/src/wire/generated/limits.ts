@@ -58,7 +58,8 @@ export const LIMITS = {
   DeviceExtension: {
     maxSize: 2048,
     endpointId: { bytesMin: 32, bytesMax: 32 },
-    crdtTypes: { bytesMin: 1, bytesMax: 64, itemsMin: 1, itemsMax: 8 }
+    crdtTypes: { bytesMin: 1, bytesMax: 64, itemsMin: 1, itemsMax: 8 },
+    identity: { bytesMin: 1, bytesMax: 512 }
   },
   ServerAddProposal: { maxSize: 4096 },
   ServerRemoveProposal: { maxSize: 64, id: { bytesMin: 32, bytesMax: 32 } },
@@ -85,10 +86,11 @@ export const LIMITS = {
   Payload: {
     maxSize: 15800000,
     deps: { itemsMax: 2048 },
-    updates: { bytesMin: 1, bytesMax: 15799000, itemsMax: 1024 }
+    updates: { bytesMin: 1, bytesMax: 15799000, itemsMax: 1024 },
+    epochAuthenticator: { bytesMin: 8, bytesMax: 8 }
   },
   RepairAnswer: { heads: { itemsMax: 64 } },
-  ControlPayload: { maxSize: 1048576, deps: { itemsMax: 2048 } },
+  ControlPayload: { maxSize: 1048576, deps: { itemsMax: 2048 }, epochAuthenticator: { bytesMin: 8, bytesMax: 8 } },
   RepairRequest: {
     version: { bytesMax: 900000 },
     heads: { itemsMin: 1, itemsMax: 64 },
@@ -102,7 +104,12 @@ export const LIMITS = {
     signature: { bytesMin: 64, bytesMax: 64 }
   },
   PoisonReport: { valueHash: { bytesMin: 32, bytesMax: 32 } },
-  StatePayload: { maxSize: 15800000, heads: { itemsMax: 8192 }, state: { bytesMax: 15299000 } },
+  StatePayload: {
+    maxSize: 15800000,
+    heads: { itemsMax: 8192 },
+    state: { bytesMax: 15299000 },
+    epochAuthenticator: { bytesMin: 8, bytesMax: 8 }
+  },
   Receipt: {
     maxSize: 256,
     group: { bytesMin: 16, bytesMax: 16 },
@@ -218,6 +225,7 @@ export const LIMITS = {
     next: { bytesMin: 1, bytesMax: 16000000 },
     intents: { itemsMax: 64 }
   },
+  AlarmRecord: { maxSize: 64, member: { bytesMin: 16, bytesMax: 16 } },
   DocumentRecord: {
     maxSize: 256,
     crdtType: { bytesMin: 1, bytesMax: 64 },

@@ -197,6 +197,7 @@ export const STORAGE_RECORDS = {
   SenderRecord: { server: { number: 0x08, ofDocument: true, key: 'member' } },
   MailboxRecord: { server: { number: 0x09, ofDocument: true, key: 'mailbox' } },
   JoinRecord: { device: { number: 0x6a, ofDocument: false, key: 'group mailbox' } },
+  AlarmRecord: { device: { number: 0x41, ofDocument: true, key: 'member' } },
   StateDutyRecord: { device: { number: 0x53, ofDocument: true, key: '' } },
   AppliedRecord: { device: { number: 0x61, ofDocument: true, key: 'member' } },
   ForkRecord: { device: { number: 0x66, ofDocument: true, key: 'member' } },

@@ -21,7 +21,7 @@ import type * as types from '../types/frame.js'
 
 const definedSubscribeMode: readonly types.SubscribeMode[] = [0, 1, 2]
 
-/** Opens a connection: the first frame on it. */
+/** Opens a connection: the first frame on it (SPEC NET-003). */
 export type Hello = types.Hello
 export const Hello: Codec<types.Hello> = /* @__PURE__ */ codec(readHello, putHello)
 
@@ -84,7 +84,7 @@ export function putHello(sink: Sink, message: types.Hello): void {
   sink.size(4096, 'Hello')
 }
 
-/** Answers Hello. */
+/** Answers Hello (SPEC NET-003). */
 export type HelloAck = types.HelloAck
 export const HelloAck: Codec<types.HelloAck> = /* @__PURE__ */ codec(readHelloAck, putHelloAck)
 
@@ -149,7 +149,7 @@ export function putHelloAck(sink: Sink, message: types.HelloAck): void {
   sink.size(4096, 'HelloAck')
 }
 
-/** Says what is wrong. With the request number of the frame it answers, or none. */
+/** Says what is wrong. With the request number of the frame it answers, or none (SPEC NET-006). */
 export type Problem = types.Problem
 export const Problem: Codec<types.Problem> = /* @__PURE__ */ codec(readProblem, putProblem)
 
@@ -223,7 +223,7 @@ export function putProblem(sink: Sink, message: types.Problem): void {
   sink.size(4096, 'Problem')
 }
 
-/** A request that has no other answer was carried out, durably. */
+/** A request that has no other answer was carried out, durably (SPEC NET-004). */
 export type Done = types.Done
 export const Done: Codec<types.Done> = /* @__PURE__ */ codec(readDone, putDone)
 
@@ -244,7 +244,7 @@ export function putDone(sink: Sink, _message: types.Done): void {
   sink.size(16, 'Done')
 }
 
-/** Asks for a Pong. */
+/** Asks for a Pong (SPEC NET-008). */
 export type Ping = types.Ping
 export const Ping: Codec<types.Ping> = /* @__PURE__ */ codec(readPing, putPing)
 
@@ -278,7 +278,7 @@ export function putPing(sink: Sink, message: types.Ping): void {
   sink.size(32, 'Ping')
 }
 
-/** Answers Ping. */
+/** Answers Ping (SPEC NET-008). */
 export type Pong = types.Pong
 export const Pong: Codec<types.Pong> = /* @__PURE__ */ codec(readPong, putPong)
 
@@ -312,7 +312,7 @@ export function putPong(sink: Sink, message: types.Pong): void {
   sink.size(32, 'Pong')
 }
 
-/** Brings a document to this server: at its beginning, or with the commit that makes the server one of the document's. Answered by Done. */
+/** Brings a document to this server: at its beginning, or with the commit that makes the server one of the document's. Answered by Done (SPEC SRV-020). */
 export type Create = types.Create
 export const Create: Codec<types.Create> = /* @__PURE__ */ codec(readCreate, putCreate)
 
@@ -356,7 +356,7 @@ export function putCreate(sink: Sink, message: types.Create): void {
   sink.size(540000, 'Create')
 }
 
-/** Asks for a document: what was stored after a position, then what comes. Answered by Subscribed. */
+/** Asks for a document: what was stored after a position, then what comes. Answered by Subscribed (SPEC SRV-040). */
 export type Subscribe = types.Subscribe
 export const Subscribe: Codec<types.Subscribe> = /* @__PURE__ */ codec(readSubscribe, putSubscribe)
 
@@ -407,7 +407,7 @@ export function putSubscribe(sink: Sink, message: types.Subscribe): void {
   sink.size(64, 'Subscribe')
 }
 
-/** Answers Subscribe. */
+/** Answers Subscribe (SPEC SRV-040). */
 export type Subscribed = types.Subscribed
 export const Subscribed: Codec<types.Subscribed> = /* @__PURE__ */ codec(readSubscribed, putSubscribed)
 
@@ -470,7 +470,7 @@ export function putSubscribed(sink: Sink, message: types.Subscribed): void {
   sink.size(262144, 'Subscribed')
 }
 
-/** Ends a subscription. Answered by Done. */
+/** Ends a subscription. Answered by Done (SPEC NET-012). */
 export type Unsubscribe = types.Unsubscribe
 export const Unsubscribe: Codec<types.Unsubscribe> = /* @__PURE__ */ codec(readUnsubscribe, putUnsubscribe)
 
@@ -503,7 +503,7 @@ export function putUnsubscribe(sink: Sink, message: types.Unsubscribe): void {
   sink.size(32, 'Unsubscribe')
 }
 
-/** Stores envelopes, each sender's in the order of its sequence. Answered by Receipts once durable, or a Problem. */
+/** Stores envelopes, each sender's in the order of its sequence. Answered by Receipts once durable, or a Problem (SPEC SRV-031). */
 export type Upload = types.Upload
 export const Upload: Codec<types.Upload> = /* @__PURE__ */ codec(readUpload, putUpload)
 
@@ -547,7 +547,7 @@ export function putUpload(sink: Sink, message: types.Upload): void {
   sink.size(16500000, 'Upload')
 }
 
-/** Receipts, one for each sender uploaded; pushed to subscribers of the sender too. */
+/** Receipts, one for each sender uploaded; pushed to subscribers of the sender too (SPEC SRV-036). */
 export type Receipts = types.Receipts
 export const Receipts: Codec<types.Receipts> = /* @__PURE__ */ codec(readReceipts, putReceipts)
 
@@ -584,7 +584,7 @@ export function putReceipts(sink: Sink, message: types.Receipts): void {
   sink.size(65536, 'Receipts')
 }
 
-/** Envelopes as they stand in the log of this server. */
+/** Envelopes as they stand in the log of this server (SPEC SRV-041). */
 export type Deliver = types.Deliver
 export const Deliver: Codec<types.Deliver> = /* @__PURE__ */ codec(readDeliver, putDeliver)
 
@@ -657,7 +657,7 @@ export function putDeliver(sink: Sink, message: types.Deliver): void {
   sink.size(16500000, 'Deliver')
 }
 
-/** What was stored, without the payloads, for a subscriber of heads. */
+/** What was stored, without the payloads, for a subscriber of heads (SPEC SRV-044). */
 export type Heads = types.Heads
 export const Heads: Codec<types.Heads> = /* @__PURE__ */ codec(readHeads, putHeads)
 
@@ -711,7 +711,7 @@ export function putHeads(sink: Sink, message: types.Heads): void {
   sink.size(262144, 'Heads')
 }
 
-/** Asks for a sender's envelopes. Answered by Fetched. */
+/** Asks for a sender's envelopes. Answered by Fetched (SPEC SRV-048). */
 export type Fetch = types.Fetch
 export const Fetch: Codec<types.Fetch> = /* @__PURE__ */ codec(readFetch, putFetch)
 
@@ -770,7 +770,7 @@ export function putFetch(sink: Sink, message: types.Fetch): void {
   sink.size(64, 'Fetch')
 }
 
-/** Answers Fetch; fewer than asked for, or none, when it has no more or they are large. */
+/** Answers Fetch; fewer than asked for, or none, when it has no more or they are large (SPEC SRV-048). */
 export type Fetched = types.Fetched
 export const Fetched: Codec<types.Fetched> = /* @__PURE__ */ codec(readFetched, putFetched)
 
@@ -813,7 +813,7 @@ export function putFetched(sink: Sink, message: types.Fetched): void {
   sink.size(16500000, 'Fetched')
 }
 
-/** Paxos phase 1a. Answered by PromiseReply, Nack, Decided or a Problem. */
+/** Paxos phase 1a. Answered by PromiseReply, Nack, Decided or a Problem (SPEC PAXOS-003). */
 export type PrepareRequest = types.PrepareRequest
 export const PrepareRequest: Codec<types.PrepareRequest> = /* @__PURE__ */ codec(readPrepareRequest, putPrepareRequest)
 
@@ -848,7 +848,7 @@ export function putPrepareRequest(sink: Sink, message: types.PrepareRequest): vo
   sink.size(1024, 'PrepareRequest')
 }
 
-/** Paxos phase 1b. */
+/** Paxos phase 1b (SPEC PAXOS-004). */
 export type PromiseReply = types.PromiseReply
 export const PromiseReply: Codec<types.PromiseReply> = /* @__PURE__ */ codec(readPromiseReply, putPromiseReply)
 
@@ -904,7 +904,7 @@ export function putPromiseReply(sink: Sink, message: types.PromiseReply): void {
   sink.size(266240, 'PromiseReply')
 }
 
-/** Paxos phase 2a. Answered by VoteNotice, Nack, Decided or a Problem. */
+/** Paxos phase 2a. Answered by VoteNotice, Nack, Decided or a Problem (SPEC PAXOS-005). */
 export type AcceptRequest = types.AcceptRequest
 export const AcceptRequest: Codec<types.AcceptRequest> = /* @__PURE__ */ codec(readAcceptRequest, putAcceptRequest)
 
@@ -961,7 +961,7 @@ export function putAcceptRequest(sink: Sink, message: types.AcceptRequest): void
   sink.size(274432, 'AcceptRequest')
 }
 
-/** Paxos phase 2b: to the proposer as an answer, to every subscriber as news. */
+/** Paxos phase 2b: to the proposer as an answer, to every subscriber as news (SPEC SRV-053). */
 export type VoteNotice = types.VoteNotice
 export const VoteNotice: Codec<types.VoteNotice> = /* @__PURE__ */ codec(readVoteNotice, putVoteNotice)
 
@@ -996,7 +996,7 @@ export function putVoteNotice(sink: Sink, message: types.VoteNotice): void {
   sink.size(1024, 'VoteNotice')
 }
 
-/** Paxos: refused. Not signed, a hint only. */
+/** Paxos: refused. Not signed, a hint only (SPEC PAXOS-002). */
 export type Nack = types.Nack
 export const Nack: Codec<types.Nack> = /* @__PURE__ */ codec(readNack, putNack)
 
@@ -1082,7 +1082,7 @@ export function putNack(sink: Sink, message: types.Nack): void {
   sink.size(256, 'Nack')
 }
 
-/** Decided slots in order: an answer to CatchUp, news to subscribers, or what a device tells a server that is behind (answered by Done). */
+/** Decided slots in order: an answer to CatchUp, news to subscribers, or what a device tells a server that is behind (answered by Done) (SPEC SRV-055). */
 export type Decided = types.Decided
 export const Decided: Codec<types.Decided> = /* @__PURE__ */ codec(readDecided, putDecided)
 
@@ -1127,7 +1127,7 @@ export function putDecided(sink: Sink, message: types.Decided): void {
   sink.size(16500000, 'Decided')
 }
 
-/** Asks for decided slots. Answered by Decided, empty when there are none. */
+/** Asks for decided slots. Answered by Decided, empty when there are none (SPEC SRV-056). */
 export type CatchUp = types.CatchUp
 export const CatchUp: Codec<types.CatchUp> = /* @__PURE__ */ codec(readCatchUp, putCatchUp)
 
@@ -1169,7 +1169,7 @@ export function putCatchUp(sink: Sink, message: types.CatchUp): void {
   sink.size(64, 'CatchUp')
 }
 
-/** A member opens a mailbox for an invite. Answered by Done. */
+/** A member opens a mailbox for an invite. Answered by Done (SPEC SRV-060). */
 export type MailboxOpen = types.MailboxOpen
 export const MailboxOpen: Codec<types.MailboxOpen> = /* @__PURE__ */ codec(readMailboxOpen, putMailboxOpen)
 
@@ -1220,7 +1220,7 @@ export function putMailboxOpen(sink: Sink, message: types.MailboxOpen): void {
   sink.size(64, 'MailboxOpen')
 }
 
-/** Anyone who knows its id leaves an item. Answered by Done. */
+/** Anyone who knows its id leaves an item. Answered by Done (SPEC SRV-061). */
 export type MailboxPut = types.MailboxPut
 export const MailboxPut: Codec<types.MailboxPut> = /* @__PURE__ */ codec(readMailboxPut, putMailboxPut)
 
@@ -1269,7 +1269,7 @@ export function putMailboxPut(sink: Sink, message: types.MailboxPut): void {
   sink.size(20000, 'MailboxPut')
 }
 
-/** What lies in a mailbox: to the members who opened it, when they subscribe and when something arrives. */
+/** What lies in a mailbox: to the members who opened it, when they subscribe and when something arrives (SPEC SRV-063). */
 export type MailboxItems = types.MailboxItems
 export const MailboxItems: Codec<types.MailboxItems> = /* @__PURE__ */ codec(readMailboxItems, putMailboxItems)
 
@@ -1320,7 +1320,7 @@ export function putMailboxItems(sink: Sink, message: types.MailboxItems): void {
   sink.size(131072, 'MailboxItems')
 }
 
-/** A member closes a mailbox and drops what is in it. Answered by Done. */
+/** A member closes a mailbox and drops what is in it. Answered by Done (SPEC SRV-062). */
 export type MailboxClose = types.MailboxClose
 export const MailboxClose: Codec<types.MailboxClose> = /* @__PURE__ */ codec(readMailboxClose, putMailboxClose)
 
@@ -1361,7 +1361,7 @@ export function putMailboxClose(sink: Sink, message: types.MailboxClose): void {
   sink.size(64, 'MailboxClose')
 }
 
-/** A joiner asks for its Welcome. Answered by WelcomeReply or NOT_FOUND. */
+/** A joiner asks for its Welcome. Answered by WelcomeReply or NOT_FOUND (SPEC SRV-064). */
 export type WelcomeRequest = types.WelcomeRequest
 export const WelcomeRequest: Codec<types.WelcomeRequest> = /* @__PURE__ */ codec(readWelcomeRequest, putWelcomeRequest)
 
@@ -1402,7 +1402,7 @@ export function putWelcomeRequest(sink: Sink, message: types.WelcomeRequest): vo
   sink.size(96, 'WelcomeRequest')
 }
 
-/** Answers WelcomeRequest, and is pushed to who asked when the slot is decided. */
+/** Answers WelcomeRequest, and is pushed to who asked when the slot is decided (SPEC SRV-064). */
 export type WelcomeReply = types.WelcomeReply
 export const WelcomeReply: Codec<types.WelcomeReply> = /* @__PURE__ */ codec(readWelcomeReply, putWelcomeReply)
 
@@ -1455,7 +1455,7 @@ export function putWelcomeReply(sink: Sink, message: types.WelcomeReply): void {
   sink.size(272000, 'WelcomeReply')
 }
 
-/** Everything on a connection, one frame each. */
+/** Everything on a connection, one frame each (SPEC NET-004). */
 export type Frame = types.Frame
 export const Frame: Codec<types.Frame> = /* @__PURE__ */ codec(readFrame, putFrame)
 

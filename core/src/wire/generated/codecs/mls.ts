@@ -110,7 +110,7 @@ export function putPolicy(sink: Sink, message: types.Policy): void {
   }
 }
 
-/** What the document is. Never changes but for its policy. */
+/** What the document is. Never changes but for its policy (SPEC GROUP-002). */
 export type DocumentExtension = types.DocumentExtension
 export const DocumentExtension: Codec<types.DocumentExtension> = /* @__PURE__ */ codec(
   readDocumentExtension,
@@ -172,7 +172,7 @@ export function putDocumentExtension(sink: Sink, message: types.DocumentExtensio
   sink.size(1024, 'DocumentExtension')
 }
 
-/** The servers: acceptors of the next slot and stores of the messages. */
+/** The servers: acceptors of the next slot and stores of the messages (SPEC GROUP-007). */
 export type ServersExtension = types.ServersExtension
 export const ServersExtension: Codec<types.ServersExtension> = /* @__PURE__ */ codec(
   readServersExtension,
@@ -280,7 +280,7 @@ export function putRoleEntry(sink: Sink, message: types.RoleEntry): void {
   sink.enum(message.role, true, definedRole, 'RoleEntry.role')
 }
 
-/** Roles of the members. */
+/** Roles of the members (SPEC GROUP-006). */
 export type RolesExtension = types.RolesExtension
 export const RolesExtension: Codec<types.RolesExtension> = /* @__PURE__ */ codec(readRolesExtension, putRolesExtension)
 
@@ -334,14 +334,17 @@ export function putRolesExtension(sink: Sink, message: types.RolesExtension): vo
   sink.size(131072, 'RolesExtension')
 }
 
-/** The device behind a leaf. */
+/** The device behind a leaf (SPEC GROUP-002). */
 export type DeviceExtension = types.DeviceExtension
 export const DeviceExtension: Codec<types.DeviceExtension> = /* @__PURE__ */ codec(
   readDeviceExtension,
   putDeviceExtension
 )
 
-const deviceExtensionShape: Shape = { name: 'DeviceExtension', fields: { 1: 'endpoint_id', 2: 'crdt_types' } }
+const deviceExtensionShape: Shape = {
+  name: 'DeviceExtension',
+  fields: { 1: 'endpoint_id', 2: 'crdt_types', 3: 'identity' }
+}
 
 export function readDeviceExtension(reader: Reader, end: number): types.DeviceExtension {
   reader.size(end, 2048, 'DeviceExtension')
@@ -349,6 +352,7 @@ export function readDeviceExtension(reader: Reader, end: number): types.DeviceEx
   reader.canonical = true
   let endpointId: Uint8Array = emptyBytes
   const crdtTypes: string[] = []
+  let identity: Uint8Array | undefined
   let seen = 0
   let unknown = 0
   let tag = 0
@@ -363,6 +367,10 @@ export function readDeviceExtension(reader: Reader, end: number): types.DeviceEx
         reader.room(crdtTypes.length, 8, 'DeviceExtension.crdt_types')
         crdtTypes.push(reader.string(end, 1, 64, 'DeviceExtension.crdt_types'))
         break
+      case 26:
+        reader.unset(identity, 'DeviceExtension.identity')
+        identity = reader.bytes(end, 1, 512, 'DeviceExtension.identity')
+        break
       default:
         unknown = reader.unknown(tag, end, unknown, deviceExtensionShape)
     }
@@ -370,7 +378,7 @@ export function readDeviceExtension(reader: Reader, end: number): types.DeviceEx
   if ((seen & 1) === 0) throw reader.error('required', 'DeviceExtension.endpoint_id')
   reader.items(crdtTypes.length, 1, 'DeviceExtension.crdt_types')
   reader.canonical = outerCanonical
-  return { endpointId, crdtTypes }
+  return { endpointId, crdtTypes, identity }
 }
 
 export function putDeviceExtension(sink: Sink, message: types.DeviceExtension): void {
@@ -381,10 +389,14 @@ export function putDeviceExtension(sink: Sink, message: types.DeviceExtension): 
     sink.tag(18)
     sink.string(item, 1, 64, 'DeviceExtension.crdt_types')
   }
+  if (message.identity !== undefined) {
+    sink.tag(26)
+    sink.bytes(message.identity, 1, 512, 'DeviceExtension.identity')
+  }
   sink.size(2048, 'DeviceExtension')
 }
 
-/** Adds a server. */
+/** Adds a server (SPEC GROUP-005). */
 export type ServerAddProposal = types.ServerAddProposal
 export const ServerAddProposal: Codec<types.ServerAddProposal> = /* @__PURE__ */ codec(
   readServerAddProposal,
@@ -425,7 +437,7 @@ export function putServerAddProposal(sink: Sink, message: types.ServerAddProposa
   sink.size(4096, 'ServerAddProposal')
 }
 
-/** Removes a server. */
+/** Removes a server (SPEC GROUP-005). */
 export type ServerRemoveProposal = types.ServerRemoveProposal
 export const ServerRemoveProposal: Codec<types.ServerRemoveProposal> = /* @__PURE__ */ codec(
   readServerRemoveProposal,
@@ -464,7 +476,7 @@ export function putServerRemoveProposal(sink: Sink, message: types.ServerRemoveP
   sink.size(64, 'ServerRemoveProposal')
 }
 
-/** Replaces a server, or its addresses. */
+/** Replaces a server, or its addresses (SPEC GROUP-005). */
 export type ServerReplaceProposal = types.ServerReplaceProposal
 export const ServerReplaceProposal: Codec<types.ServerReplaceProposal> = /* @__PURE__ */ codec(
   readServerReplaceProposal,
@@ -514,7 +526,7 @@ export function putServerReplaceProposal(sink: Sink, message: types.ServerReplac
   sink.size(4096, 'ServerReplaceProposal')
 }
 
-/** Sets a member's role. */
+/** Sets a member's role (SPEC GROUP-005). */
 export type RoleSetProposal = types.RoleSetProposal
 export const RoleSetProposal: Codec<types.RoleSetProposal> = /* @__PURE__ */ codec(
   readRoleSetProposal,

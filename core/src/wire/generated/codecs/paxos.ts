@@ -91,7 +91,7 @@ export function putSigned(sink: Sink, message: types.Signed): void {
   sink.bytes(message.signature, 64, 64, 'Signed.signature')
 }
 
-/** Phase 1a: asks for a promise. Signed by the proposer's leaf key. */
+/** Phase 1a: asks for a promise. Signed by the proposer's leaf key (SPEC PAXOS-003). */
 export type Prepare = types.Prepare
 export const Prepare: Codec<types.Prepare> = /* @__PURE__ */ codec(readPrepare, putPrepare)
 
@@ -194,7 +194,7 @@ export function putAcceptedReport(sink: Sink, message: types.AcceptedReport): vo
   sink.bytes(message.valueHash, 32, 32, 'AcceptedReport.value_hash')
 }
 
-/** Phase 1b: promises to accept nothing below the ballot. Signed by the server. */
+/** Phase 1b: promises to accept nothing below the ballot. Signed by the server (SPEC PAXOS-004). */
 export type Promise = types.Promise
 export const Promise: Codec<types.Promise> = /* @__PURE__ */ codec(readPromise, putPromise)
 
@@ -290,7 +290,7 @@ export function putPromise(sink: Sink, message: types.Promise): void {
   sink.size(512, 'Promise')
 }
 
-/** Phase 2a: asks to accept a value. Signed by the proposer's leaf key. */
+/** Phase 2a: asks to accept a value. Signed by the proposer's leaf key (SPEC PAXOS-005). */
 export type Accept = types.Accept
 export const Accept: Codec<types.Accept> = /* @__PURE__ */ codec(readAccept, putAccept)
 
@@ -374,7 +374,7 @@ export function putAccept(sink: Sink, message: types.Accept): void {
   sink.size(256, 'Accept')
 }
 
-/** Phase 2b: accepted. Signed by the server. A quorum of equal votes decides. */
+/** Phase 2b: accepted. Signed by the server. A quorum of equal votes decides (SPEC PAXOS-009). */
 export type Vote = types.Vote
 export const Vote: Codec<types.Vote> = /* @__PURE__ */ codec(readVote, putVote)
 
@@ -467,7 +467,7 @@ export function putVote(sink: Sink, message: types.Vote): void {
   sink.size(256, 'Vote')
 }
 
-/** What a slot decides, before its author signed it. */
+/** What a slot decides, before its author signed it (SPEC PAXOS-007). */
 export type ValueContent = types.ValueContent
 export const ValueContent: Codec<types.ValueContent> = /* @__PURE__ */ codec(readValueContent, putValueContent)
 
@@ -513,7 +513,7 @@ export function putValueContent(sink: Sink, message: types.ValueContent): void {
   sink.size(262144, 'ValueContent')
 }
 
-/** What a slot decides. Its hash is what is voted on. */
+/** What a slot decides. Its hash is what is voted on (SPEC PAXOS-011). */
 export type Value = types.Value
 export const Value: Codec<types.Value> = /* @__PURE__ */ codec(readValue, putValue)
 
@@ -597,7 +597,7 @@ export function putBackedPromise(sink: Sink, message: types.BackedPromise): void
   }
 }
 
-/** A commit certificate: a quorum of distinct servers' votes for one slot, context, ballot and value. */
+/** A commit certificate: a quorum of distinct servers' votes for one slot, context, ballot and value (SPEC PAXOS-010). */
 export type Certificate = types.Certificate
 export const Certificate: Codec<types.Certificate> = /* @__PURE__ */ codec(readCertificate, putCertificate)
 
@@ -634,7 +634,7 @@ export function putCertificate(sink: Sink, message: types.Certificate): void {
   sink.size(8192, 'Certificate')
 }
 
-/** A decided slot: self-certifying, may come from anyone. */
+/** A decided slot: self-certifying, may come from anyone (SPEC PAXOS-010). */
 export type DecidedSlot = types.DecidedSlot
 export const DecidedSlot: Codec<types.DecidedSlot> = /* @__PURE__ */ codec(readDecidedSlot, putDecidedSlot)
 

@@ -34,7 +34,7 @@ import type * as types from '../types/store.js'
 
 const definedRole: readonly fromMls.Role[] = [0, 1, 2, 3]
 
-/** Server: the acceptor's state for the open slot of a document. Durable before any promise or vote leaves. */
+/** Server: the acceptor's state for the open slot of a document. Durable before any promise or vote leaves (SPEC PAXOS-008). */
 export type AcceptorRecord = types.AcceptorRecord
 export const AcceptorRecord: Codec<types.AcceptorRecord> = /* @__PURE__ */ codec(readAcceptorRecord, putAcceptorRecord)
 
@@ -131,7 +131,7 @@ export function putAcceptorRecord(sink: Sink, message: types.AcceptorRecord): vo
   sink.size(32768, 'AcceptorRecord')
 }
 
-/** Server: where one sender's sequence stands in a document. */
+/** Server: where one sender's sequence stands in a document (SPEC SYNC-004). */
 export type SenderRecord = types.SenderRecord
 export const SenderRecord: Codec<types.SenderRecord> = /* @__PURE__ */ codec(readSenderRecord, putSenderRecord)
 
@@ -185,7 +185,7 @@ export function putSenderRecord(sink: Sink, message: types.SenderRecord): void {
   sink.size(128, 'SenderRecord')
 }
 
-/** Server: a mailbox. */
+/** Server: a mailbox (SPEC SRV-060). */
 export type MailboxRecord = types.MailboxRecord
 export const MailboxRecord: Codec<types.MailboxRecord> = /* @__PURE__ */ codec(readMailboxRecord, putMailboxRecord)
 
@@ -239,7 +239,7 @@ export function putMailboxRecord(sink: Sink, message: types.MailboxRecord): void
   sink.size(131072, 'MailboxRecord')
 }
 
-/** Device: the process's own key on its connections. */
+/** Device: the process's own key on its connections (SPEC SRV-001). */
 export type IdentityRecord = types.IdentityRecord
 export const IdentityRecord: Codec<types.IdentityRecord> = /* @__PURE__ */ codec(readIdentityRecord, putIdentityRecord)
 
@@ -272,7 +272,7 @@ export function putIdentityRecord(sink: Sink, message: types.IdentityRecord): vo
   sink.size(128, 'IdentityRecord')
 }
 
-/** Device: how far one sender's sequence is applied, this device's own included. */
+/** Device: how far one sender's sequence is applied, this device's own included (SPEC DEV-002). */
 export type AppliedRecord = types.AppliedRecord
 export const AppliedRecord: Codec<types.AppliedRecord> = /* @__PURE__ */ codec(readAppliedRecord, putAppliedRecord)
 
@@ -582,7 +582,7 @@ export function putInviteRecord(sink: Sink, message: types.InviteRecord): void {
   sink.size(16384, 'InviteRecord')
 }
 
-/** Device: a join that waits for its Welcome. */
+/** Device: a join that waits for its Welcome (SPEC JOIN-005). */
 export type JoinRecord = types.JoinRecord
 export const JoinRecord: Codec<types.JoinRecord> = /* @__PURE__ */ codec(readJoinRecord, putJoinRecord)
 
@@ -626,7 +626,7 @@ export function putJoinRecord(sink: Sink, message: types.JoinRecord): void {
   sink.size(65536, 'JoinRecord')
 }
 
-/** Device: a change of the group that somebody asked for and that is not decided yet. */
+/** Device: a change of the group that somebody asked for and that is not decided yet (SPEC DEV-003). */
 export type IntentRecord = types.IntentRecord
 export const IntentRecord: Codec<types.IntentRecord> = /* @__PURE__ */ codec(readIntentRecord, putIntentRecord)
 
@@ -866,7 +866,7 @@ export function putRotateIntent(sink: Sink, message: types.RotateIntent): void {
   }
 }
 
-/** Device: a commit this device has built and proposed in a slot. Durable before its Accept leaves, and kept until the slot is decided. */
+/** Device: a commit this device has built and proposed in a slot. Durable before its Accept leaves, and kept until the slot is decided (SPEC PAXOS-013). */
 export type PendingCommitRecord = types.PendingCommitRecord
 export const PendingCommitRecord: Codec<types.PendingCommitRecord> = /* @__PURE__ */ codec(
   readPendingCommitRecord,
@@ -938,6 +938,48 @@ export function putPendingCommitRecord(sink: Sink, message: types.PendingCommitR
     sink.end()
   }
   sink.size(16777216, 'PendingCommitRecord')
+}
+
+/** Device: a member whose messages are of another epoch than this device's of the same number. While it is a member, nothing more is sent. */
+export type AlarmRecord = types.AlarmRecord
+export const AlarmRecord: Codec<types.AlarmRecord> = /* @__PURE__ */ codec(readAlarmRecord, putAlarmRecord)
+
+const alarmRecordShape: Shape = { name: 'AlarmRecord', fields: { 1: 'member', 2: 'epoch' } }
+
+export function readAlarmRecord(reader: Reader, end: number): types.AlarmRecord {
+  reader.size(end, 64, 'AlarmRecord')
+  let member: Uint8Array = emptyBytes
+  let epoch: bigint = 0n
+  let seen = 0
+  let unknown = 0
+  let tag = 0
+  while (reader.pos < end) {
+    tag = reader.tag(end, tag, 'AlarmRecord')
+    switch (tag) {
+      case 10:
+        seen = reader.once(seen, 1, 'AlarmRecord.member')
+        member = reader.bytes(end, 16, 16, 'AlarmRecord.member')
+        break
+      case 16:
+        seen = reader.once(seen, 2, 'AlarmRecord.epoch')
+        epoch = reader.uint64(end, 'AlarmRecord.epoch')
+        break
+      default:
+        unknown = reader.unknown(tag, end, unknown, alarmRecordShape)
+    }
+  }
+  if ((seen & 1) === 0) throw reader.error('required', 'AlarmRecord.member')
+  return { member, epoch }
+}
+
+export function putAlarmRecord(sink: Sink, message: types.AlarmRecord): void {
+  sink.tag(10)
+  sink.bytes(message.member, 16, 16, 'AlarmRecord.member')
+  if (message.epoch !== 0n) {
+    sink.tag(16)
+    sink.uint64(message.epoch, 0n, 18446744073709551615n, 'AlarmRecord.epoch')
+  }
+  sink.size(64, 'AlarmRecord')
 }
 
 /** Device: a document it has. */
@@ -1014,7 +1056,7 @@ export function putDocumentRecord(sink: Sink, message: types.DocumentRecord): vo
   sink.size(256, 'DocumentRecord')
 }
 
-/** Device: the duty to give the document's state to members this device added. */
+/** Device: the duty to give the document's state to members this device added (SPEC SYNC-013). */
 export type StateDutyRecord = types.StateDutyRecord
 export const StateDutyRecord: Codec<types.StateDutyRecord> = /* @__PURE__ */ codec(
   readStateDutyRecord,

@@ -12,7 +12,7 @@ const definedEnvelopeKind: readonly types.EnvelopeKind[] = [0, 1, 2, 3, 4]
 
 const definedRole: readonly fromMls.Role[] = [0, 1, 2, 3]
 
-/** The part of a message that servers read. It is the MLS authenticated data of the payload too. */
+/** The part of a message that servers read. It is the MLS authenticated data of the payload too (SPEC SYNC-001). */
 export type EnvelopeHeader = types.EnvelopeHeader
 export const EnvelopeHeader: Codec<types.EnvelopeHeader> = /* @__PURE__ */ codec(readEnvelopeHeader, putEnvelopeHeader)
 
@@ -103,7 +103,7 @@ export function putEnvelopeHeader(sink: Sink, message: types.EnvelopeHeader): vo
   sink.size(192, 'EnvelopeHeader')
 }
 
-/** A sealed message as it is stored, delivered and uploaded again: encoded once by its sender. */
+/** A sealed message as it is stored, delivered and uploaded again: encoded once by its sender (SPEC SYNC-002). */
 export type Envelope = types.Envelope
 export const Envelope: Codec<types.Envelope> = /* @__PURE__ */ codec(readEnvelope, putEnvelope)
 
@@ -210,11 +210,14 @@ export function putHead(sink: Sink, message: types.Head): void {
   sink.bytes(message.hash, 32, 32, 'Head.hash')
 }
 
-/** What is inside the MLS ciphertext of an update. */
+/** What is inside the MLS ciphertext of an update (SPEC SYNC-012). */
 export type Payload = types.Payload
 export const Payload: Codec<types.Payload> = /* @__PURE__ */ codec(readPayload, putPayload)
 
-const payloadShape: Shape = { name: 'Payload', fields: { 1: 'deps', 2: 'updates', 3: 'repair' } }
+const payloadShape: Shape = {
+  name: 'Payload',
+  fields: { 1: 'deps', 2: 'updates', 3: 'repair', 4: 'epoch_authenticator' }
+}
 
 export function readPayload(reader: Reader, end: number): types.Payload {
   reader.size(end, 15800000, 'Payload')
@@ -223,6 +226,7 @@ export function readPayload(reader: Reader, end: number): types.Payload {
   const deps: types.Head[] = []
   const updates: Uint8Array[] = []
   let repair: types.RepairAnswer | undefined
+  let epochAuthenticator: Uint8Array | undefined
   let unknown = 0
   let tag = 0
   while (reader.pos < end) {
@@ -240,12 +244,16 @@ export function readPayload(reader: Reader, end: number): types.Payload {
         reader.unset(repair, 'Payload.repair')
         repair = readRepairAnswer(reader, reader.length(end, 'Payload.repair'))
         break
+      case 34:
+        reader.unset(epochAuthenticator, 'Payload.epoch_authenticator')
+        epochAuthenticator = reader.bytes(end, 8, 8, 'Payload.epoch_authenticator')
+        break
       default:
         unknown = reader.unknown(tag, end, unknown, payloadShape)
     }
   }
   reader.canonical = outerCanonical
-  return { deps, updates, repair }
+  return { deps, updates, repair, epochAuthenticator }
 }
 
 export function putPayload(sink: Sink, message: types.Payload): void {
@@ -266,6 +274,10 @@ export function putPayload(sink: Sink, message: types.Payload): void {
     sink.begin()
     putRepairAnswer(sink, message.repair)
     sink.end()
+  }
+  if (message.epochAuthenticator !== undefined) {
+    sink.tag(34)
+    sink.bytes(message.epochAuthenticator, 8, 8, 'Payload.epoch_authenticator')
   }
   sink.size(15800000, 'Payload')
 }
@@ -317,7 +329,7 @@ export const ControlPayload: Codec<types.ControlPayload> = /* @__PURE__ */ codec
 
 const controlPayloadShape: Shape = {
   name: 'ControlPayload',
-  fields: { 1: 'deps', 2: 'repair_request', 3: 'leave', 4: 'poison_report', 5: 'branch' }
+  fields: { 1: 'deps', 2: 'repair_request', 3: 'leave', 4: 'poison_report', 5: 'branch', 6: 'epoch_authenticator' }
 }
 
 export function readControlPayload(reader: Reader, end: number): types.ControlPayload {
@@ -325,6 +337,7 @@ export function readControlPayload(reader: Reader, end: number): types.ControlPa
   const outerCanonical = reader.canonical
   reader.canonical = true
   const deps: types.Head[] = []
+  let epochAuthenticator: Uint8Array | undefined
   let control: types.ControlPayload['control'] | undefined
   let unknown = 0
   let tag = 0
@@ -357,12 +370,16 @@ export function readControlPayload(reader: Reader, end: number): types.ControlPa
         reader.unset(control, 'ControlPayload.branch')
         control = { $case: 'branch', value: readBranch(reader, reader.length(end, 'ControlPayload.branch')) }
         break
+      case 50:
+        reader.unset(epochAuthenticator, 'ControlPayload.epoch_authenticator')
+        epochAuthenticator = reader.bytes(end, 8, 8, 'ControlPayload.epoch_authenticator')
+        break
       default:
         unknown = reader.unknown(tag, end, unknown, controlPayloadShape)
     }
   }
   reader.canonical = outerCanonical
-  return { deps, control }
+  return { deps, epochAuthenticator, control }
 }
 
 export function putControlPayload(sink: Sink, message: types.ControlPayload): void {
@@ -398,6 +415,10 @@ export function putControlPayload(sink: Sink, message: types.ControlPayload): vo
       putBranch(sink, message.control.value)
       sink.end()
       break
+  }
+  if (message.epochAuthenticator !== undefined) {
+    sink.tag(50)
+    sink.bytes(message.epochAuthenticator, 8, 8, 'ControlPayload.epoch_authenticator')
   }
   sink.size(1048576, 'ControlPayload')
 }
@@ -679,11 +700,11 @@ export function putBranch(sink: Sink, message: types.Branch): void {
   sink.end()
 }
 
-/** What is inside the MLS ciphertext of a state. Honoured from admins only. */
+/** What is inside the MLS ciphertext of a state. Honoured from admins only (SPEC SYNC-013). */
 export type StatePayload = types.StatePayload
 export const StatePayload: Codec<types.StatePayload> = /* @__PURE__ */ codec(readStatePayload, putStatePayload)
 
-const statePayloadShape: Shape = { name: 'StatePayload', fields: { 1: 'heads', 2: 'state' } }
+const statePayloadShape: Shape = { name: 'StatePayload', fields: { 1: 'heads', 2: 'state', 3: 'epoch_authenticator' } }
 
 export function readStatePayload(reader: Reader, end: number): types.StatePayload {
   reader.size(end, 15800000, 'StatePayload')
@@ -691,6 +712,7 @@ export function readStatePayload(reader: Reader, end: number): types.StatePayloa
   reader.canonical = true
   const heads: types.Head[] = []
   let state: Uint8Array = emptyBytes
+  let epochAuthenticator: Uint8Array | undefined
   let seen = 0
   let unknown = 0
   let tag = 0
@@ -706,12 +728,16 @@ export function readStatePayload(reader: Reader, end: number): types.StatePayloa
         state = reader.bytes(end, 0, 15299000, 'StatePayload.state')
         reader.notDefault(state.length === 0, 'StatePayload.state')
         break
+      case 26:
+        reader.unset(epochAuthenticator, 'StatePayload.epoch_authenticator')
+        epochAuthenticator = reader.bytes(end, 8, 8, 'StatePayload.epoch_authenticator')
+        break
       default:
         unknown = reader.unknown(tag, end, unknown, statePayloadShape)
     }
   }
   reader.canonical = outerCanonical
-  return { heads, state }
+  return { heads, state, epochAuthenticator }
 }
 
 export function putStatePayload(sink: Sink, message: types.StatePayload): void {
@@ -726,10 +752,14 @@ export function putStatePayload(sink: Sink, message: types.StatePayload): void {
     sink.tag(18)
     sink.bytes(message.state, 0, 15299000, 'StatePayload.state')
   }
+  if (message.epochAuthenticator !== undefined) {
+    sink.tag(26)
+    sink.bytes(message.epochAuthenticator, 8, 8, 'StatePayload.epoch_authenticator')
+  }
   sink.size(15800000, 'StatePayload')
 }
 
-/** A server's word that it has an envelope, and all before it of the same sender, on stable storage. Signed by the server. */
+/** A server's word that it has an envelope, and all before it of the same sender, on stable storage. Signed by the server (SPEC SYNC-005). */
 export type Receipt = types.Receipt
 export const Receipt: Codec<types.Receipt> = /* @__PURE__ */ codec(readReceipt, putReceipt)
 
@@ -793,7 +823,7 @@ export function putReceipt(sink: Sink, message: types.Receipt): void {
   sink.size(256, 'Receipt')
 }
 
-/** An invite, as its link carries it. */
+/** An invite, as its link carries it (SPEC JOIN-001). */
 export type Invite = types.Invite
 export const Invite: Codec<types.Invite> = /* @__PURE__ */ codec(readInvite, putInvite)
 
@@ -891,7 +921,7 @@ export function putInvite(sink: Sink, message: types.Invite): void {
   sink.size(8192, 'Invite')
 }
 
-/** What a joiner leaves in the invite's mailbox. */
+/** What a joiner leaves in the invite's mailbox (SPEC JOIN-003). */
 export type JoinRequest = types.JoinRequest
 export const JoinRequest: Codec<types.JoinRequest> = /* @__PURE__ */ codec(readJoinRequest, putJoinRequest)
 

@@ -90,6 +90,10 @@ export const ErrorCode = {
   ERROR_CODE_INVITE_EXPIRED: 151,
   /** ERROR_CODE_INVITE_USED - Invite used. */
   ERROR_CODE_INVITE_USED: 152,
+  /** ERROR_CODE_IDENTITY_REJECTED - The app refused an identity. */
+  ERROR_CODE_IDENTITY_REJECTED: 153,
+  /** ERROR_CODE_IDENTITY_UNCHECKED - The app's check failed. */
+  ERROR_CODE_IDENTITY_UNCHECKED: 154,
   /** ERROR_CODE_NO_QUORUM - No quorum of servers. */
   ERROR_CODE_NO_QUORUM: 160,
   /** ERROR_CODE_INTENT_OBSOLETE - An intent that can no longer be done. */
@@ -144,6 +148,8 @@ export namespace ErrorCode {
   export type ERROR_CODE_INVITE_INVALID = typeof ErrorCode.ERROR_CODE_INVITE_INVALID
   export type ERROR_CODE_INVITE_EXPIRED = typeof ErrorCode.ERROR_CODE_INVITE_EXPIRED
   export type ERROR_CODE_INVITE_USED = typeof ErrorCode.ERROR_CODE_INVITE_USED
+  export type ERROR_CODE_IDENTITY_REJECTED = typeof ErrorCode.ERROR_CODE_IDENTITY_REJECTED
+  export type ERROR_CODE_IDENTITY_UNCHECKED = typeof ErrorCode.ERROR_CODE_IDENTITY_UNCHECKED
   export type ERROR_CODE_NO_QUORUM = typeof ErrorCode.ERROR_CODE_NO_QUORUM
   export type ERROR_CODE_INTENT_OBSOLETE = typeof ErrorCode.ERROR_CODE_INTENT_OBSOLETE
   export type ERROR_CODE_REMOVED = typeof ErrorCode.ERROR_CODE_REMOVED

@@ -50,7 +50,7 @@ export namespace NackReason {
   export type NACK_REASON_INVALID_VALUE = typeof NackReason.NACK_REASON_INVALID_VALUE
 }
 
-/** Opens a connection: the first frame on it. */
+/** Opens a connection: the first frame on it (SPEC NET-003). */
 export interface Hello {
   /** Protocol versions the device speaks. */
   readonly versions: readonly number[]
@@ -60,9 +60,9 @@ export interface Hello {
   readonly agent: string
 }
 
-/** Answers Hello. */
+/** Answers Hello (SPEC NET-003). */
 export interface HelloAck {
-  /** The version that is spoken from now on. */
+  /** The version that is spoken from now on (SPEC NET-003). */
   readonly version: number
   /** Features both sides have. */
   readonly features: readonly string[]
@@ -72,9 +72,9 @@ export interface HelloAck {
   readonly frameBytesMax: number
 }
 
-/** Says what is wrong. With the request number of the frame it answers, or none. */
+/** Says what is wrong. With the request number of the frame it answers, or none (SPEC NET-006). */
 export interface Problem {
-  /** What happened. */
+  /** What happened (SPEC NET-007). */
   readonly code: number
   /** For a person. */
   readonly message: string
@@ -86,24 +86,24 @@ export interface Problem {
   readonly retryAfterMs: number
 }
 
-/** A request that has no other answer was carried out, durably. */
+/** A request that has no other answer was carried out, durably (SPEC NET-004). */
 export interface Done {}
 
-/** Asks for a Pong. */
+/** Asks for a Pong (SPEC NET-008). */
 export interface Ping {
   /** Comes back. */
   readonly nonce: bigint
 }
 
-/** Answers Ping. */
+/** Answers Ping (SPEC NET-008). */
 export interface Pong {
-  /** From the Ping. */
+  /** From the Ping (SPEC NET-008). */
   readonly nonce: bigint
 }
 
 /**
  * Brings a document to this server: at its beginning, or with the commit that makes the server one of the document's.
- * Answered by Done.
+ * Answered by Done (SPEC SRV-020).
  */
 export interface Create {
   /**
@@ -115,17 +115,17 @@ export interface Create {
   readonly decided: DecidedSlot | undefined
 }
 
-/** Asks for a document: what was stored after a position, then what comes. Answered by Subscribed. */
+/** Asks for a document: what was stored after a position, then what comes. Answered by Subscribed (SPEC SRV-040). */
 export interface Subscribe {
   /** Document. */
   readonly group: Uint8Array
   /** What is wanted. */
   readonly mode: SubscribeMode
-  /** Last position of this server that the device has. */
+  /** Last position of this server that the device has (SPEC SRV-043). */
   readonly afterPosition: bigint
 }
 
-/** Answers Subscribe. */
+/** Answers Subscribe (SPEC SRV-040). */
 export interface Subscribed {
   /** Document. */
   readonly group: Uint8Array
@@ -137,13 +137,13 @@ export interface Subscribed {
   readonly heads: readonly Head[]
 }
 
-/** Ends a subscription. Answered by Done. */
+/** Ends a subscription. Answered by Done (SPEC NET-012). */
 export interface Unsubscribe {
   /** Document. */
   readonly group: Uint8Array
 }
 
-/** Stores envelopes, each sender's in the order of its sequence. Answered by Receipts once durable, or a Problem. */
+/** Stores envelopes, each sender's in the order of its sequence. Answered by Receipts once durable, or a Problem (SPEC SRV-031). */
 export interface Upload {
   /** Document. */
   readonly group: Uint8Array
@@ -151,13 +151,13 @@ export interface Upload {
   readonly envelopes: readonly Uint8Array[]
 }
 
-/** Receipts, one for each sender uploaded; pushed to subscribers of the sender too. */
+/** Receipts, one for each sender uploaded; pushed to subscribers of the sender too (SPEC SRV-036). */
 export interface Receipts {
   /** Signed Receipts. */
   readonly receipts: readonly Signed[]
 }
 
-/** Envelopes as they stand in the log of this server. */
+/** Envelopes as they stand in the log of this server (SPEC SRV-041). */
 export interface Deliver {
   /** Document. */
   readonly group: Uint8Array
@@ -165,13 +165,13 @@ export interface Deliver {
   readonly afterPosition: bigint
   /** Position of the last of them; own envelopes of the reader may be left out in between. */
   readonly throughPosition: bigint
-  /** Canonical bytes of Envelopes. */
+  /** Canonical bytes of Envelopes (SPEC SRV-035). */
   readonly envelopes: readonly Uint8Array[]
-  /** Nothing further was stored when this was sent. */
+  /** Nothing further was stored when this was sent (SPEC SRV-042). */
   readonly caughtUp: boolean
 }
 
-/** What was stored, without the payloads, for a subscriber of heads. */
+/** What was stored, without the payloads, for a subscriber of heads (SPEC SRV-044). */
 export interface Heads {
   /** Document. */
   readonly group: Uint8Array
@@ -181,7 +181,7 @@ export interface Heads {
   readonly heads: readonly Head[]
 }
 
-/** Asks for a sender's envelopes. Answered by Fetched. */
+/** Asks for a sender's envelopes. Answered by Fetched (SPEC SRV-048). */
 export interface Fetch {
   /** Document. */
   readonly group: Uint8Array
@@ -193,47 +193,47 @@ export interface Fetch {
   readonly max: number
 }
 
-/** Answers Fetch; fewer than asked for, or none, when it has no more or they are large. */
+/** Answers Fetch; fewer than asked for, or none, when it has no more or they are large (SPEC SRV-048). */
 export interface Fetched {
   /** Document. */
   readonly group: Uint8Array
-  /** Canonical bytes of Envelopes. */
+  /** Canonical bytes of Envelopes (SPEC SRV-048). */
   readonly envelopes: readonly Uint8Array[]
 }
 
-/** Paxos phase 1a. Answered by PromiseReply, Nack, Decided or a Problem. */
+/** Paxos phase 1a. Answered by PromiseReply, Nack, Decided or a Problem (SPEC PAXOS-003). */
 export interface PrepareRequest {
   /** Signed Prepare. */
   readonly prepare: Signed
 }
 
-/** Paxos phase 1b. */
+/** Paxos phase 1b (SPEC PAXOS-004). */
 export interface PromiseReply {
   /** Signed Promise. */
   readonly promise: Signed
-  /** The Accept behind what the promise reports. */
+  /** The Accept behind what the promise reports (SPEC PAXOS-004). */
   readonly accept: Signed | undefined
   /** Canonical bytes of the reported Value. */
   readonly value: Uint8Array
 }
 
-/** Paxos phase 2a. Answered by VoteNotice, Nack, Decided or a Problem. */
+/** Paxos phase 2a. Answered by VoteNotice, Nack, Decided or a Problem (SPEC PAXOS-005). */
 export interface AcceptRequest {
   /** Signed Accept. */
   readonly accept: Signed
   /** Canonical bytes of the Value. */
   readonly value: Uint8Array
-  /** The promises that prove the value safe. */
+  /** The promises that prove the value safe (SPEC PAXOS-005). */
   readonly proof: readonly BackedPromise[]
 }
 
-/** Paxos phase 2b: to the proposer as an answer, to every subscriber as news. */
+/** Paxos phase 2b: to the proposer as an answer, to every subscriber as news (SPEC SRV-053). */
 export interface VoteNotice {
   /** Signed Vote. */
   readonly vote: Signed
 }
 
-/** Paxos: refused. Not signed, a hint only. */
+/** Paxos: refused. Not signed, a hint only (SPEC PAXOS-002). */
 export interface Nack {
   /** Document. */
   readonly group: Uint8Array
@@ -249,7 +249,7 @@ export interface Nack {
   readonly retryAfterMs: number
 }
 
-/** Decided slots in order: an answer to CatchUp, news to subscribers, or what a device tells a server that is behind (answered by Done). */
+/** Decided slots in order: an answer to CatchUp, news to subscribers, or what a device tells a server that is behind (answered by Done) (SPEC SRV-055). */
 export interface Decided {
   /** Document. */
   readonly group: Uint8Array
@@ -257,7 +257,7 @@ export interface Decided {
   readonly slots: readonly DecidedSlot[]
 }
 
-/** Asks for decided slots. Answered by Decided, empty when there are none. */
+/** Asks for decided slots. Answered by Decided, empty when there are none (SPEC SRV-056). */
 export interface CatchUp {
   /** Document. */
   readonly group: Uint8Array
@@ -265,17 +265,17 @@ export interface CatchUp {
   readonly fromSlot: bigint
 }
 
-/** A member opens a mailbox for an invite. Answered by Done. */
+/** A member opens a mailbox for an invite. Answered by Done (SPEC SRV-060). */
 export interface MailboxOpen {
   /** Document. */
   readonly group: Uint8Array
-  /** Its id: first 16 bytes of SHA-256 over "heddle/1 mailbox", a zero byte and the secret. */
+  /** Its id: first 16 bytes of SHA-256 over "heddle/1 mailbox", a zero byte and the secret (SPEC JOIN-002). */
   readonly mailbox: Uint8Array
   /** When the server may forget it, milliseconds since the Unix epoch. */
   readonly expiresAtMs: bigint
 }
 
-/** Anyone who knows its id leaves an item. Answered by Done. */
+/** Anyone who knows its id leaves an item. Answered by Done (SPEC SRV-061). */
 export interface MailboxPut {
   /** Document. */
   readonly group: Uint8Array
@@ -285,7 +285,7 @@ export interface MailboxPut {
   readonly item: Uint8Array
 }
 
-/** What lies in a mailbox: to the members who opened it, when they subscribe and when something arrives. */
+/** What lies in a mailbox: to the members who opened it, when they subscribe and when something arrives (SPEC SRV-063). */
 export interface MailboxItems {
   /** Document. */
   readonly group: Uint8Array
@@ -295,7 +295,7 @@ export interface MailboxItems {
   readonly items: readonly Uint8Array[]
 }
 
-/** A member closes a mailbox and drops what is in it. Answered by Done. */
+/** A member closes a mailbox and drops what is in it. Answered by Done (SPEC SRV-062). */
 export interface MailboxClose {
   /** Document. */
   readonly group: Uint8Array
@@ -303,7 +303,7 @@ export interface MailboxClose {
   readonly mailbox: Uint8Array
 }
 
-/** A joiner asks for its Welcome. Answered by WelcomeReply or NOT_FOUND. */
+/** A joiner asks for its Welcome. Answered by WelcomeReply or NOT_FOUND (SPEC SRV-064). */
 export interface WelcomeRequest {
   /** Document. */
   readonly group: Uint8Array
@@ -311,19 +311,19 @@ export interface WelcomeRequest {
   readonly keyPackageRef: Uint8Array
 }
 
-/** Answers WelcomeRequest, and is pushed to who asked when the slot is decided. */
+/** Answers WelcomeRequest, and is pushed to who asked when the slot is decided (SPEC SRV-064). */
 export interface WelcomeReply {
   /** Document. */
   readonly group: Uint8Array
   /** The slot whose commit added the joiner. */
   readonly decided: DecidedSlot
-  /** Last position of this server's log when it learned the slot: what lies before it is sealed for others. */
+  /** Last position of this server's log when it learned the slot: what lies before it is sealed for others (SPEC SRV-064). */
   readonly position: bigint
 }
 
-/** Everything on a connection, one frame each. */
+/** Everything on a connection, one frame each (SPEC NET-004). */
 export interface Frame {
-  /** Number of the request, chosen by the device; answers carry it. 0: news. */
+  /** Number of the request, chosen by the device; answers carry it. 0: news (SPEC NET-004). */
   readonly request: bigint
   /** What it is. */
   readonly body:

@@ -42,7 +42,7 @@ export namespace RemovalMode {
   export type REMOVAL_MODE_STRICT = typeof RemovalMode.REMOVAL_MODE_STRICT
 }
 
-/** One server of a document. */
+/** One server of a document (SPEC NET-001). */
 export interface ServerEntry {
   /** Ed25519 public key: signs votes and receipts, and is the endpoint id on every transport. */
   readonly id: Uint8Array
@@ -50,11 +50,11 @@ export interface ServerEntry {
   readonly addresses: readonly string[]
 }
 
-/** What the group agrees on for its devices. */
+/** What the group agrees on for its devices (SPEC GROUP-009). */
 export interface Policy {
-  /** Past epochs whose keys a device keeps for late messages. */
+  /** Past epochs whose keys a device keeps for late messages (SPEC SRV-038). */
   readonly retainedEpochs: number
-  /** Days after which the keys of a past epoch are deleted even when fewer epochs have passed. */
+  /** Days after which the keys of a past epoch are deleted even when fewer epochs have passed (SPEC GROUP-009). */
   readonly retainedDays: number
   /** What becomes of a removed member's last messages. */
   readonly removalMode: RemovalMode
@@ -62,7 +62,7 @@ export interface Policy {
   readonly rotationHours: number
 }
 
-/** What the document is. Never changes but for its policy. */
+/** What the document is. Never changes but for its policy (SPEC GROUP-002). */
 export interface DocumentExtension {
   /** CRDT backend and its format: "yjs/1". */
   readonly crdtType: string
@@ -72,11 +72,11 @@ export interface DocumentExtension {
   readonly policy: Policy
 }
 
-/** The servers: acceptors of the next slot and stores of the messages. */
+/** The servers: acceptors of the next slot and stores of the messages (SPEC GROUP-007). */
 export interface ServersExtension {
   /** In ascending order of id, each once (SPEC GROUP-007). */
   readonly servers: readonly ServerEntry[]
-  /** How many servers may lie (f); n >= 3f + 1 when it is not zero. */
+  /** How many servers may lie (f); n >= 3f + 1 when it is not zero (SPEC GROUP-007). */
   readonly faultBound: number
   /** Grows by one with every change of the list. */
   readonly version: bigint
@@ -90,35 +90,40 @@ export interface RoleEntry {
   readonly role: Role
 }
 
-/** Roles of the members. */
+/** Roles of the members (SPEC GROUP-006). */
 export interface RolesExtension {
   /** In ascending order of member, each once; members that are not listed have the default role. */
   readonly roles: readonly RoleEntry[]
-  /** Role of a member that is not listed; never admin. */
+  /** Role of a member that is not listed; never admin (SPEC GROUP-006). */
   readonly defaultRole: Role
 }
 
-/** The device behind a leaf. */
+/** The device behind a leaf (SPEC GROUP-002). */
 export interface DeviceExtension {
-  /** Ed25519 public key the device proves on its connections; not the leaf's signature key. */
+  /** Ed25519 public key the device proves on its connections; not the leaf's signature key (SPEC NET-001). */
   readonly endpointId: Uint8Array
   /** CRDT backends the device has. */
   readonly crdtTypes: readonly string[]
+  /**
+   * What the app says of whose device this is, for other apps to verify; opaque to Heddle. Never changes while the leaf
+   * exists.
+   */
+  readonly identity?: Uint8Array | undefined
 }
 
-/** Adds a server. */
+/** Adds a server (SPEC GROUP-005). */
 export interface ServerAddProposal {
   /** The new server. */
   readonly server: ServerEntry
 }
 
-/** Removes a server. */
+/** Removes a server (SPEC GROUP-005). */
 export interface ServerRemoveProposal {
   /** Its id. */
   readonly id: Uint8Array
 }
 
-/** Replaces a server, or its addresses. */
+/** Replaces a server, or its addresses (SPEC GROUP-005). */
 export interface ServerReplaceProposal {
   /** Id of the server that goes. */
   readonly id: Uint8Array
@@ -126,7 +131,7 @@ export interface ServerReplaceProposal {
   readonly server: ServerEntry
 }
 
-/** Sets a member's role. */
+/** Sets a member's role (SPEC GROUP-005). */
 export interface RoleSetProposal {
   /** Member id. */
   readonly member: Uint8Array

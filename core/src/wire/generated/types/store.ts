@@ -13,7 +13,7 @@ import type {
 import type { AcceptedReport, Ballot, Signed } from './paxos.js'
 import type { ForkEvidence, Head, Invite, RepairHead } from './sync.js'
 
-/** Server: the acceptor's state for the open slot of a document. Durable before any promise or vote leaves. */
+/** Server: the acceptor's state for the open slot of a document. Durable before any promise or vote leaves (SPEC PAXOS-008). */
 export interface AcceptorRecord {
   /** First undecided slot. */
   readonly slot: bigint
@@ -31,7 +31,7 @@ export interface AcceptorRecord {
   readonly vote: Uint8Array
 }
 
-/** Server: where one sender's sequence stands in a document. */
+/** Server: where one sender's sequence stands in a document (SPEC SYNC-004). */
 export interface SenderRecord {
   /** Its head. */
   readonly head: Head
@@ -44,7 +44,7 @@ export interface SenderRecord {
   readonly begunEpoch: bigint
 }
 
-/** Server: a mailbox. */
+/** Server: a mailbox (SPEC SRV-060). */
 export interface MailboxRecord {
   /** Member who opened it. */
   readonly owner: Uint8Array
@@ -54,13 +54,13 @@ export interface MailboxRecord {
   readonly items: readonly Uint8Array[]
 }
 
-/** Device: the process's own key on its connections. */
+/** Device: the process's own key on its connections (SPEC SRV-001). */
 export interface IdentityRecord {
   /** Ed25519 seed (RFC 8032). */
   readonly secretKey: Uint8Array
 }
 
-/** Device: how far one sender's sequence is applied, this device's own included. */
+/** Device: how far one sender's sequence is applied, this device's own included (SPEC DEV-002). */
 export interface AppliedRecord {
   /** Latest envelope applied. */
   readonly head: Head
@@ -116,7 +116,7 @@ export interface InviteRecord {
   readonly usedBy: Uint8Array
 }
 
-/** Device: a join that waits for its Welcome. */
+/** Device: a join that waits for its Welcome (SPEC JOIN-005). */
 export interface JoinRecord {
   /** The invite it follows. */
   readonly invite: Invite
@@ -124,7 +124,7 @@ export interface JoinRecord {
   readonly keyPackage: Uint8Array
 }
 
-/** Device: a change of the group that somebody asked for and that is not decided yet. */
+/** Device: a change of the group that somebody asked for and that is not decided yet (SPEC DEV-003). */
 export interface IntentRecord {
   /** What to do. */
   readonly change:
@@ -174,7 +174,7 @@ export interface RotateIntent {
 
 /**
  * Device: a commit this device has built and proposed in a slot. Durable before its Accept leaves, and kept until the slot
- * is decided.
+ * is decided (SPEC PAXOS-013).
  */
 export interface PendingCommitRecord {
   /** Slot. */
@@ -185,6 +185,17 @@ export interface PendingCommitRecord {
   readonly next: Uint8Array
   /** Keys of the intents it carries out; none when servers refused it. It may have been voted for all the same. */
   readonly intents: readonly bigint[]
+}
+
+/**
+ * Device: a member whose messages are of another epoch than this device's of the same number. While it is a member, nothing
+ * more is sent.
+ */
+export interface AlarmRecord {
+  /** The member. */
+  readonly member: Uint8Array
+  /** Epoch of its message. */
+  readonly epoch: bigint
 }
 
 /** Device: a document it has. */
@@ -201,7 +212,7 @@ export interface DocumentRecord {
   readonly epochSinceMs: bigint
 }
 
-/** Device: the duty to give the document's state to members this device added. */
+/** Device: the duty to give the document's state to members this device added (SPEC SYNC-013). */
 export interface StateDutyRecord {
   /** Latest epoch that this device's commits began by adding somebody: what is sealed before it, they cannot open. */
   readonly addedEpoch: bigint

@@ -31,7 +31,7 @@ export namespace EnvelopeKind {
   export type ENVELOPE_KIND_CONTROL = typeof EnvelopeKind.ENVELOPE_KIND_CONTROL
 }
 
-/** The part of a message that servers read. It is the MLS authenticated data of the payload too. */
+/** The part of a message that servers read. It is the MLS authenticated data of the payload too (SPEC SYNC-001). */
 export interface EnvelopeHeader {
   /** Document. */
   readonly group: Uint8Array
@@ -41,15 +41,15 @@ export interface EnvelopeHeader {
   readonly ctxTag: Uint8Array
   /** Member id of the sender. */
   readonly member: Uint8Array
-  /** Position in the sender's own sequence, from 1, without gaps. */
+  /** Position in the sender's own sequence, from 1, without gaps (SPEC SYNC-003). */
   readonly seq: bigint
-  /** Hash of the sender's envelope before this one; for the first one, the sender's chain start. */
+  /** Hash of the sender's envelope before this one; for the first one, the sender's chain start (SPEC SYNC-003). */
   readonly previous: Uint8Array
   /** What it holds. */
   readonly kind: EnvelopeKind
 }
 
-/** A sealed message as it is stored, delivered and uploaded again: encoded once by its sender. */
+/** A sealed message as it is stored, delivered and uploaded again: encoded once by its sender (SPEC SYNC-002). */
 export interface Envelope {
   /** Canonical bytes of EnvelopeHeader. */
   readonly header: Uint8Array
@@ -57,11 +57,11 @@ export interface Envelope {
   readonly senderData: Uint8Array
   /** ciphertext of the MLS PrivateMessage. */
   readonly ciphertext: Uint8Array
-  /** Signature of the sender's leaf key over header and payload hash. */
+  /** Signature of the sender's leaf key over header and payload hash (SPEC SYNC-002). */
   readonly signature: Uint8Array
 }
 
-/** How far one sender's sequence goes. */
+/** How far one sender's sequence goes (SPEC SYNC-010). */
 export interface Head {
   /** Member id. */
   readonly member: Uint8Array
@@ -71,14 +71,19 @@ export interface Head {
   readonly hash: Uint8Array
 }
 
-/** What is inside the MLS ciphertext of an update. */
+/** What is inside the MLS ciphertext of an update (SPEC SYNC-012). */
 export interface Payload {
-  /** Heads of other senders that the sender had applied and had not yet said in an earlier message. */
+  /** Heads of other senders that the sender had applied and had not yet said in an earlier message (SPEC SYNC-012). */
   readonly deps: readonly Head[]
   /** CRDT updates, in order. */
   readonly updates: readonly Uint8Array[]
   /** The updates answer this request. */
   readonly repair: RepairAnswer | undefined
+  /**
+   * First 8 bytes of the epoch authenticator (RFC 9420 section 8.7) of the envelope's epoch: in a sender's first message of
+   * an epoch.
+   */
+  readonly epochAuthenticator?: Uint8Array | undefined
 }
 
 /** What an answer to a RepairRequest contains. */
@@ -105,6 +110,11 @@ export interface ControlPayload {
     /** A new document with these members begins. */
     | { readonly $case: 'branch'; readonly value: Branch }
     | undefined
+  /**
+   * First 8 bytes of the epoch authenticator (RFC 9420 section 8.7) of the envelope's epoch: in a sender's first message of
+   * an epoch.
+   */
+  readonly epochAuthenticator?: Uint8Array | undefined
 }
 
 /** Asks the members for content that did not come by messages (SPEC SYNC). */
@@ -167,15 +177,20 @@ export interface Branch {
   readonly invite: Invite
 }
 
-/** What is inside the MLS ciphertext of a state. Honoured from admins only. */
+/** What is inside the MLS ciphertext of a state. Honoured from admins only (SPEC SYNC-013). */
 export interface StatePayload {
   /** Every sender's head that the state contains. */
   readonly heads: readonly Head[]
   /** CRDT snapshot; in a state update, a CRDT update with what came since the sender's last one. */
   readonly state: Uint8Array
+  /**
+   * First 8 bytes of the epoch authenticator (RFC 9420 section 8.7) of the envelope's epoch: in a sender's first message of
+   * an epoch.
+   */
+  readonly epochAuthenticator?: Uint8Array | undefined
 }
 
-/** A server's word that it has an envelope, and all before it of the same sender, on stable storage. Signed by the server. */
+/** A server's word that it has an envelope, and all before it of the same sender, on stable storage. Signed by the server (SPEC SYNC-005). */
 export interface Receipt {
   /** Document. */
   readonly group: Uint8Array
@@ -183,15 +198,15 @@ export interface Receipt {
   readonly server: Uint8Array
   /** The sender and the latest envelope stored. */
   readonly head: Head
-  /** Position of that envelope in this server's log of the document. */
+  /** Position of that envelope in this server's log of the document (SPEC SYNC-005). */
   readonly position: bigint
 }
 
-/** An invite, as its link carries it. */
+/** An invite, as its link carries it (SPEC JOIN-001). */
 export interface Invite {
   /** Document. */
   readonly group: Uint8Array
-  /** One-time secret: names the mailbox and authenticates the join request. */
+  /** One-time secret: names the mailbox and authenticates the join request (SPEC JOIN-002). */
   readonly secret: Uint8Array
   /** Servers of the document when the invite was made. */
   readonly servers: readonly ServerEntry[]
@@ -205,10 +220,10 @@ export interface Invite {
   readonly expiresAtMs: bigint
 }
 
-/** What a joiner leaves in the invite's mailbox. */
+/** What a joiner leaves in the invite's mailbox (SPEC JOIN-003). */
 export interface JoinRequest {
   /** MLSMessage with the joiner's KeyPackage. */
   readonly keyPackage: Uint8Array
-  /** HMAC-SHA-256 under the invite's secret over the label "heddle/1 join", a zero byte, the group and the key package. */
+  /** HMAC-SHA-256 under the invite's secret over the label "heddle/1 join", a zero byte, the group and the key package (SPEC JOIN-003). */
   readonly mac: Uint8Array
 }

@@ -1,0 +1,79 @@
+/**
+ * Opened messages on their way into the CRDT (SPEC DEV-009): all of a turn in one batch, and when the CRDT refuses that, one
+ * by one, so that a bad message costs only itself. Called by `incoming.ts`.
+ */
+import { readU64, toHex } from '../bytes.js'
+import { HeddleError } from '../errors.js'
+import type { Head } from '../wire/index.js'
+import { type Room, report } from './room.js'
+import type { Turn } from './store.js'
+
+/** Updates of one message, and the head it moves. */
+export interface OpenedMessage {
+  readonly updates: readonly Uint8Array[]
+  readonly head: Head
+}
+
+/**
+ * Applies the messages and logs them with the turn. Returns an error when one broke the live CRDT: the good ones are
+ * logged all the same, and once that is durable the document must end.
+ */
+export async function applyMessages(
+  room: Room,
+  turn: Turn,
+  messages: readonly OpenedMessage[]
+): Promise<HeddleError | undefined> {
+  const { replica } = room
+  // Should a message break the CRDT, nothing can be taken out of it any more.
+  const local = messages.length > 0 ? replica.peek() : undefined
+  const logged = new Set<OpenedMessage>()
+  try {
+    replica.apply(
+      turn,
+      messages.flatMap(({ updates }) => updates)
+    )
+  } catch (error) {
+    if (HeddleError.is(error, 'CRDT_TAINTED')) return await applyBroken(room, turn, messages, logged, local)
+    if (!HeddleError.is(error, 'CRDT_MALFORMED')) throw error
+    for (const message of messages) {
+      try {
+        replica.apply(turn, message.updates)
+        logged.add(message)
+      } catch (cause) {
+        if (HeddleError.is(cause, 'CRDT_TAINTED')) return await applyBroken(room, turn, messages, logged, local)
+        if (!HeddleError.is(cause, 'CRDT_MALFORMED')) throw cause
+        reportRefused(room, message.head, cause)
+      }
+    }
+  }
+  return undefined
+}
+
+/** The live CRDT is broken: its log takes the messages that do not break it, and the local edits it was left with. */
+async function applyBroken(
+  room: Room,
+  turn: Turn,
+  opened: readonly OpenedMessage[],
+  logged: ReadonlySet<OpenedMessage>,
+  local: Uint8Array | undefined
+): Promise<HeddleError> {
+  const { replica, store, id } = room
+  const errors = await replica.sift(opened.map(({ updates }) => updates))
+  for (const [i, message] of opened.entries()) {
+    const error = errors[i]
+    if (error !== undefined) reportRefused(room, message.head, error)
+    else if (!logged.has(message)) replica.record(turn, message.updates)
+  }
+  if (local !== undefined) {
+    const last = (await store.entries('unsealed')).at(-1)
+    replica.record(turn, [local])
+    turn.put(store.key('unsealed', last === undefined ? 0n : readU64(last.key) + 1n), local)
+  }
+  const message = `another member's message broke document ${id} in memory; it is left out: close the document and open it again`
+  return new HeddleError('CRDT_TAINTED', message)
+}
+
+function reportRefused(room: Room, { member, seq }: Head, cause: HeddleError): void {
+  const message = `message ${seq} of ${toHex(member)} holds an update the CRDT refuses: ${cause.message}`
+  report(room, new HeddleError('CRDT_MALFORMED', message, { cause }))
+}

@@ -1,0 +1,162 @@
+import { addLeafNode, encodeRatchetTree, type RatchetTree, removeLeafNode, updateLeafNode } from 'ts-mls/ratchetTree.js'
+import { treeHashRoot } from 'ts-mls/treeHash.js'
+import { directPath, leafWidth, toLeafIndex, toNodeIndex } from 'ts-mls/treemath.js'
+import { describe, expect, test } from 'vitest'
+import { toHex } from '../../bytes.js'
+import { keyPackageFor, seeded, testDeps } from '../testing/world.js'
+import { changedNodes, type HashedTree, hashTree, leavesOf, rootHash } from './tree.js'
+import { decodeTree, encodeTree } from './tree-codec.js'
+import { checkCredentialsSupported, checkKeysUnique } from './tree-validation.js'
+
+const deps = testDeps(80)
+const { sha256 } = deps.crypto
+const { hash } = deps.crypto.suite(1).mls
+const { keyPackage } = await keyPackageFor(deps)
+const invalid = expect.objectContaining({ code: 'INVALID' })
+const malformed = expect.objectContaining({ code: 'MALFORMED' })
+
+function newLeaf(random: ReturnType<typeof seeded>) {
+  return { ...keyPackage.leafNode, hpkePublicKey: random.bytes(32), signaturePublicKey: random.bytes(32) }
+}
+
+/** A tree after one more change, as a commit makes one: somebody comes, goes, or renews its path. */
+function changed(nodes: RatchetTree, random: ReturnType<typeof seeded>): RatchetTree {
+  const members = leavesOf(nodes)
+  const someone = members[random.below(members.length)]
+  if (someone === undefined) throw new Error('an empty tree')
+  const what = random.below(3)
+  if (what === 0) return addLeafNode(nodes, newLeaf(random))[0]
+  if (what === 1 && members.length > 1) return removeLeafNode(nodes, toLeafIndex(someone.index))
+  const next = updateLeafNode(nodes, newLeaf(random), toLeafIndex(someone.index))
+  for (const at of directPath(toNodeIndex(2 * someone.index), leafWidth(next.length)))
+    next[at] = {
+      nodeType: 'parent',
+      parent: { hpkePublicKey: random.bytes(32), parentHash: random.bytes(32), unmergedLeaves: [] }
+    }
+  return next
+}
+
+function* walk(seed: number, steps: number): Generator<RatchetTree> {
+  const random = seeded(seed)
+  let nodes: RatchetTree = [{ nodeType: 'leaf', leaf: newLeaf(random) }]
+  for (let step = 0; step < steps; step++) {
+    yield nodes
+    nodes = changed(nodes, random)
+  }
+}
+
+describe('a tree that takes over what did not change', () => {
+  test.each([1, 2, 3])(
+    'has the hashes of one that is hashed from nothing, and those of ts-mls (seed %i)',
+    async (seed) => {
+      let before: HashedTree | undefined
+      for (const nodes of walk(seed, 150)) {
+        const tree = hashTree(nodes, sha256, before)
+        expect(tree.hashes.map(toHex)).toEqual(hashTree(nodes, sha256).hashes.map(toHex))
+        expect(toHex(rootHash(tree))).toBe(toHex(await treeHashRoot(nodes, hash)))
+        before = tree
+      }
+    }
+  )
+
+  test('hashes only what lies above a change', () => {
+    const random = seeded(4)
+    const nodes: RatchetTree = Array.from({ length: 2047 }, (_, at) =>
+      at % 2 === 0 ? { nodeType: 'leaf', leaf: newLeaf(random) } : undefined
+    )
+    let hashed = 0
+    const counting = (bytes: Uint8Array) => {
+      hashed++
+      return sha256(bytes)
+    }
+    const before = hashTree(nodes, counting)
+    expect(hashed).toBe(2047)
+    hashed = 0
+    const next = updateLeafNode(nodes, newLeaf(random), toLeafIndex(700))
+    expect(changedNodes(next, nodes)).toEqual([1400])
+    hashTree(next, counting, before)
+    expect(hashed).toBe(11)
+  })
+
+  test('refuses a key that occurs twice, whether old or new', () => {
+    const random = seeded(5)
+    const nodes = [...walk(5, 60)].at(-1) ?? []
+    const [first, second] = leavesOf(nodes)
+    if (first === undefined || second === undefined) throw new Error('two leaves expected')
+    const without = (copied: Partial<typeof first.leaf>): RatchetTree =>
+      addLeafNode(nodes, { ...newLeaf(random), ...copied } as typeof keyPackage.leafNode)[0]
+    checkKeysUnique(without({}), nodes)
+    for (const { leaf } of [first, second]) {
+      const { hpkePublicKey, signaturePublicKey } = leaf
+      for (const twice of [without({ hpkePublicKey }), without({ signaturePublicKey })]) {
+        expect(() => checkKeysUnique(twice, nodes)).toThrow(invalid)
+        expect(() => checkKeysUnique(twice)).toThrow(invalid)
+      }
+    }
+    const parent = nodes.find((node) => node?.nodeType === 'parent')
+    if (parent?.nodeType !== 'parent') throw new Error('a parent node expected')
+    expect(() => checkKeysUnique(without({ hpkePublicKey: parent.parent.hpkePublicKey }), nodes)).toThrow(invalid)
+    // Two new ones with the same key, and keys that only begin alike.
+    const both = addLeafNode(without({ hpkePublicKey: new Uint8Array(32) }), {
+      ...newLeaf(random),
+      hpkePublicKey: new Uint8Array(32)
+    })[0]
+    expect(() => checkKeysUnique(both, nodes)).toThrow(invalid)
+    checkKeysUnique(without({ hpkePublicKey: first.leaf.hpkePublicKey.with(31, 0).with(30, 1) }), nodes)
+    // What was there and is replaced does not count.
+    const moved = updateLeafNode(nodes, { ...newLeaf(random) }, toLeafIndex(first.index))
+    checkKeysUnique(addLeafNode(moved, first.leaf as typeof keyPackage.leafNode)[0], nodes)
+  })
+
+  test('has every member support a credential type that is new, and a new member those there are', () => {
+    const random = seeded(6)
+    const nodes = [...walk(6, 40)].at(-1) ?? []
+    const leaf = newLeaf(random)
+    checkCredentialsSupported(addLeafNode(nodes, leaf)[0], nodes)
+    const x509 = { credentialType: 'x509' as const, certificates: [] }
+    const other = addLeafNode(nodes, {
+      ...leaf,
+      credential: x509,
+      capabilities: { ...leaf.capabilities, credentials: ['basic', 'x509'] }
+    })[0]
+    expect(() => checkCredentialsSupported(other, nodes)).toThrow(invalid)
+    const deaf = addLeafNode(nodes, { ...leaf, capabilities: { ...leaf.capabilities, credentials: ['x509'] } })[0]
+    expect(() => checkCredentialsSupported(deaf, nodes)).toThrow(invalid)
+  })
+})
+
+describe('the encoding of a tree', () => {
+  test('is that of ts-mls, and comes back', () => {
+    for (const nodes of walk(7, 150)) {
+      const bytes = encodeTree(nodes)
+      expect(toHex(bytes)).toBe(toHex(encodeRatchetTree(nodes)))
+      const decoded = decodeTree(bytes)
+      expect(decoded).toEqual(nodes)
+      expect(toHex(encodeTree(decoded))).toBe(toHex(bytes))
+    }
+  })
+
+  test('shares no memory with what it was decoded from', () => {
+    const nodes = [...walk(8, 30)].at(-1) ?? []
+    const bytes = encodeTree(nodes)
+    const decoded = decodeTree(bytes)
+    bytes.fill(0)
+    expect(decoded).toEqual(nodes)
+    expect(encodeTree(decoded)).toEqual(encodeTree(nodes))
+  })
+
+  test('is refused when it is not the only one', () => {
+    const nodes = [...walk(9, 30)].at(-1) ?? []
+    const bytes = encodeTree(nodes)
+    expect(() => decodeTree(Uint8Array.of(...bytes, 0))).toThrow(malformed)
+    expect(() => decodeTree(new Uint8Array(0))).toThrow(malformed)
+    expect(() => decodeTree(Uint8Array.of(0))).toThrow(malformed)
+    for (let length = 0; length < bytes.length; length += 13)
+      expect(() => decodeTree(bytes.subarray(0, length))).toThrow(malformed)
+    // A blank node at the end, and a presence octet that is neither 0 nor 1.
+    expect(() => decodeTree(Uint8Array.of(3, 0, 0, 0))).toThrow(malformed)
+    expect(() => decodeTree(Uint8Array.of(1, 2))).toThrow(malformed)
+    expect(() => decodeTree(bytes, bytes.length - 1)).toThrow(malformed)
+    expect(() => decodeTree(new Uint8Array(5_000).fill(0, 2).with(0, 0x53).with(1, 0x86))).toThrow(malformed)
+  })
+})

@@ -1,0 +1,454 @@
+/**
+ * Random schedules of a removal: five devices with the real sync code (incoming, outgoing, repair, standings, replica) on
+ * servers that deliver in any order, refuse the removed member from some time on, and one of which keeps things from
+ * some devices. Cryptography and the CRDT are stand-ins, so that thousands of schedules run in a minute.
+ */
+import { utf8 } from '../src/bytes.js'
+import { Alarms } from '../src/device/alarms.js'
+import { Incoming } from '../src/device/incoming.js'
+import { Outgoing } from '../src/device/outgoing.js'
+import { Repair } from '../src/device/repair.js'
+import { Replica } from '../src/device/replica.js'
+import type { Room } from '../src/device/room.js'
+import { DocumentStore, Turn } from '../src/device/store.js'
+import type { Context, CrdtBackend, CrdtDoc, Storage } from '../src/index.js'
+import { type ParsedEnvelope, parseEnvelope, Standings, StateVector } from '../src/sync/index.js'
+import { type CutProposal, EnvelopeHeader, Receipt, RemovalMode, Role } from '../src/wire/index.js'
+import { type SeededRandom, seededRandom } from './random.js'
+
+const names = ['A', 'B', 'C', 'D', 'R'] as const
+type Name = (typeof names)[number]
+const remaining: readonly Name[] = ['A', 'B', 'C', 'D']
+const groupId = new Uint8Array(16).fill(7)
+const idOf = (name: Name): Uint8Array => new Uint8Array(16).fill(name.charCodeAt(0))
+const nameOf = (member: Uint8Array): Name => String.fromCharCode(member[0] ?? 0) as Name
+const serverIds = [0, 1, 2].map((id) => new Uint8Array(32).fill(id))
+const text = new TextDecoder()
+
+/** What became of one schedule. */
+export interface Outcome {
+  /** Content of each remaining device's document at the end, sorted. */
+  readonly documents: ReadonlyMap<Name, readonly string[]>
+  /** Edits that some remaining device once showed and that some remaining document lacks at the end. */
+  readonly retracted: readonly string[]
+  /** Edits of the removed member, and how many of them are in the documents. */
+  readonly written: number
+  readonly kept: number
+  /** Members' edits that wait for one that never comes. */
+  readonly broken: number
+}
+
+/** Runs one schedule to its end. */
+export async function runSchedule(seed: number): Promise<Outcome> {
+  const random = seededRandom(seed)
+  const clock = new Scheduler()
+  const servers = [0, 1, 2].map((id) => new TestServer(id, random))
+  const devices = new Map<Name, TestDevice>()
+  for (const name of names) devices.set(name, await TestDevice.open(name, clock, random, servers, devices))
+  const device = (name: Name): TestDevice => devices.get(name) as TestDevice
+  for (const name of names)
+    for (let edits = 1 + random.below(5); edits > 0; edits--)
+      clock.at(random.below(300), () => device(name).edit(`${name}${edits}`))
+  clock.at(150 + random.below(100), () => {
+    const head = device('A').room.vector.get(idOf('R'))
+    const cut = { member: idOf('R'), seq: head?.seq ?? 0n, hash: head?.hash ?? new Uint8Array(32) }
+    for (const server of servers)
+      clock.at(clock.nowMs + random.below(300), () => {
+        server.refuses = true
+      })
+    for (const name of names)
+      clock.at(clock.nowMs + (name === 'A' ? 0 : 5 + random.below(400)), () => device(name).install(cut))
+  })
+  // After an hour everything that was tried again has been.
+  await clock.runUntil(3_700_000)
+  const documents = new Map(remaining.map((name) => [name, device(name).doc.content()]))
+  const shown = new Set(remaining.flatMap((name) => [...device(name).doc.everShown]))
+  const retracted = [...shown].filter((id) => [...documents.values()].some((content) => !content.includes(id)))
+  for (const name of names) device(name).dispose()
+  return {
+    documents,
+    retracted,
+    written: [...device('R').doc.content()].filter((id) => id.startsWith('R')).length,
+    kept: (documents.get('A') ?? []).filter((id) => id.startsWith('R')).length,
+    broken: remaining.reduce((sum, name) => sum + device(name).doc.pending, 0)
+  }
+}
+
+/** A virtual clock whose callbacks may be asynchronous and run one after another. */
+class Scheduler {
+  nowMs = 0
+  #tasks: { readonly atMs: number; readonly run: () => unknown }[] = []
+  #stopped = false
+
+  at(atMs: number, run: () => unknown): Disposable {
+    const task = { atMs, run }
+    const later = this.#tasks.findLastIndex((one) => one.atMs <= atMs) + 1
+    this.#tasks.splice(later, 0, task)
+    return {
+      [Symbol.dispose]: () => {
+        this.#tasks = this.#tasks.filter((one) => one !== task)
+      }
+    }
+  }
+
+  async runUntil(endMs: number): Promise<void> {
+    while (!this.#stopped) {
+      const task = this.#tasks[0]
+      if (task === undefined || task.atMs > endMs) return
+      this.#tasks.shift()
+      this.nowMs = task.atMs
+      await task.run()
+    }
+  }
+}
+
+/** Stores what it is given in order, and shows it to whom it likes. */
+class TestServer {
+  refuses = false
+  readonly chains = new Map<Name, ParsedEnvelope[]>()
+  /** Devices it never shows the removed member's messages. */
+  readonly #hides: ReadonlySet<Name>
+
+  constructor(id: number, random: SeededRandom) {
+    this.#hides = new Set(id === 2 ? names.filter(() => random.below(2) === 0) : [])
+  }
+
+  store(envelope: ParsedEnvelope): boolean {
+    const sender = nameOf(envelope.header.member)
+    if (this.refuses && sender === 'R') return false
+    const chain = this.chains.get(sender) ?? []
+    this.chains.set(sender, chain)
+    if (BigInt(chain.length) + 1n !== envelope.header.seq) return BigInt(chain.length) >= envelope.header.seq
+    chain.push(envelope)
+    return true
+  }
+
+  shows(to: Name, sender: Name): readonly ParsedEnvelope[] {
+    return sender === 'R' && this.#hides.has(to) ? [] : (this.chains.get(sender) ?? [])
+  }
+}
+
+class TestDevice {
+  readonly #name: Name
+  readonly #clock: Scheduler
+  readonly #random: SeededRandom
+  readonly #servers: readonly TestServer[]
+  readonly #devices: ReadonlyMap<Name, TestDevice>
+  readonly room: Room
+  readonly doc: SetDoc
+  readonly #incoming: Incoming
+  readonly #outgoing: Outgoing
+  readonly #repair: Repair
+  #group: TestGroup
+  #awake = false
+  #uploaded = 0n
+
+  static async open(
+    name: Name,
+    clock: Scheduler,
+    random: SeededRandom,
+    servers: readonly TestServer[],
+    devices: ReadonlyMap<Name, TestDevice>
+  ): Promise<TestDevice> {
+    const store = new DocumentStore(noStorage, groupId)
+    const doc = new SetDoc()
+    const replica = await Replica.open(store, { open: async () => doc } as unknown as CrdtBackend, new Uint8Array(16))
+    return new TestDevice(name, clock, random, servers, devices, store, doc, replica)
+  }
+
+  private constructor(
+    name: Name,
+    clock: Scheduler,
+    random: SeededRandom,
+    servers: readonly TestServer[],
+    devices: ReadonlyMap<Name, TestDevice>,
+    store: DocumentStore,
+    doc: SetDoc,
+    replica: Replica
+  ) {
+    this.#name = name
+    this.#clock = clock
+    this.#random = random
+    this.#servers = servers
+    this.#devices = devices
+    this.doc = doc
+    this.#group = new TestGroup(name, 0n)
+    this.room = {
+      id: name,
+      groupId,
+      joinedEpoch: 0n,
+      context: {
+        clock: {
+          now: () => clock.nowMs,
+          setTimer: (delayMs: number, run: () => void) => clock.at(clock.nowMs + delayMs, run)
+        },
+        random: (length: number) => random.bytes(length),
+        log: () => {}
+      } as unknown as Context,
+      crypto: { verify: () => true },
+      alarms: new Alarms([]),
+      store,
+      replica,
+      vector: new StateVector(),
+      group: this.#group,
+      removed: false,
+      signal: new AbortController().signal,
+      wake: () => this.#wake(),
+      emit: () => {}
+    } as unknown as Room
+    const standings = new Standings()
+    this.#repair = new Repair(
+      this.room,
+      { lacks: [], forks: [] },
+      {
+        ask: (value) => this.#outgoing.queueControl({ $case: 'repairRequest', value }),
+        answer: (due) => this.#outgoing.queueAnswer(due),
+        frozen: (member) => this.#incoming.freeze(member),
+        isBehind: (member) => this.#incoming.isBehind(member)
+      }
+    )
+    this.#incoming = new Incoming(this.room, { applied: [], standings, mayBeLate: false }, this.#repair, {
+      blame: (_server, error) => {
+        throw error
+      },
+      control: (control, head) => {
+        if (control.$case === 'repairRequest') this.#repair.onRequest(head.member, head, control.value)
+      }
+    })
+    this.#outgoing = new Outgoing(
+      this.room,
+      this.#incoming,
+      { unsealed: [], own: [], receipted: new Map(), stateDuty: undefined },
+      { durable: () => this.#upload(), safe: () => {} }
+    )
+  }
+
+  edit(id: string): void {
+    if (this.room.removed) return
+    this.doc.add(id)
+    this.#wake()
+  }
+
+  /** The decided commit that removes R. */
+  install(cut: CutProposal): void {
+    if (this.#name === 'R') {
+      this.room.removed = true
+      return
+    }
+    this.#group = new TestGroup(this.#name, 1n)
+    Object.assign(this.room, { group: this.#group })
+    this.#incoming.silence(0n, [cut])
+    this.#incoming.retry()
+    this.#wake()
+  }
+
+  dispose(): void {
+    this.#repair[Symbol.dispose]()
+    this.#outgoing.dispose()
+  }
+
+  receive(envelope: ParsedEnvelope, server: number): void {
+    if (!this.room.removed) void this.#incoming.add({ server: String(server), envelopes: [envelope.bytes] })
+  }
+
+  #wake(): void {
+    if (this.#awake) return
+    this.#awake = true
+    this.#clock.at(this.#clock.nowMs, async () => {
+      this.#awake = false
+      await this.#turn()
+    })
+  }
+
+  async #turn(): Promise<void> {
+    const turn = new Turn()
+    const { missing } = await this.#incoming.step(turn)
+    this.#repair.step(turn, true)
+    await this.#outgoing.step(turn, true)
+    await turn.commit(noStorage)
+    this.doc.note()
+    for (const member of missing) this.#fetch(nameOf(member), 3)
+  }
+
+  /** Asks the servers for what follows of a sender, a few times. */
+  #fetch(sender: Name, tries: number): void {
+    if (tries === 0) return
+    this.#clock.at(this.#clock.nowMs + 20 + this.#random.below(400), () => {
+      const server = this.#random.below(3)
+      const fromSeq = this.room.vector.seqOf(idOf(sender))
+      for (const envelope of (this.#servers[server] as TestServer).shows(this.#name, sender))
+        if (envelope.header.seq > fromSeq) this.receive(envelope, server)
+      this.#fetch(sender, tries - 1)
+    })
+  }
+
+  /** Every server gets the new envelopes some time, and then everybody else does from it, or learns that it has them. */
+  #upload(): void {
+    const fresh = this.#outgoing.envelopesAfter(this.#uploaded, 1 << 20).map(parseEnvelope)
+    this.#uploaded = this.#outgoing.durableSeq
+    for (const [id, server] of this.#servers.entries()) {
+      const atMs = this.#clock.nowMs + 1 + this.#random.below(this.#random.below(3) === 0 ? 400 : 40)
+      for (const envelope of fresh) this.#clock.at(atMs, () => this.#deliver(envelope, server, id))
+    }
+  }
+
+  #takeReceipt({ header: { member, seq }, hash }: ParsedEnvelope, id: number): void {
+    const server = serverIds[id] as Uint8Array
+    const statement = Receipt.encode({ group: groupId, server, head: { member, seq, hash }, position: 1n })
+    this.#outgoing.takeReceipt(server, { statement, signature: new Uint8Array(64) })
+  }
+
+  #deliver(envelope: ParsedEnvelope, server: TestServer, id: number): void {
+    if (!server.store(envelope)) {
+      if (this.#name !== 'R' || !server.refuses)
+        this.#clock.at(this.#clock.nowMs + 50, () => this.#deliver(envelope, server, id))
+      return
+    }
+    this.#takeReceipt(envelope, id)
+    for (const [name, device] of this.#devices) {
+      if (name === this.#name || !server.shows(name, this.#name).includes(envelope)) continue
+      this.#clock.at(this.#clock.nowMs + 5 + this.#random.below(400), () => device.receive(envelope, id))
+    }
+  }
+}
+
+/** The group's part: everybody is known, epoch 1 is without R; what is sealed is not encrypted. */
+class TestGroup {
+  readonly memberId: Uint8Array
+  readonly epoch: bigint
+  readonly me = { role: Role.ROLE_EDITOR }
+  readonly #members: readonly Name[]
+
+  constructor(name: Name, epoch: bigint) {
+    this.memberId = idOf(name)
+    this.epoch = epoch
+    this.#members = epoch === 0n ? names : remaining
+  }
+
+  readonly public = {
+    ctx: new Uint8Array(32),
+    groupId,
+    epoch: 0n,
+    servers: { servers: serverIds.map((id) => ({ id, addresses: [] })), faultBound: 0 },
+    document: {
+      policy: { retainedEpochs: 8, retainedDays: 14, removalMode: RemovalMode.REMOVAL_MODE_VOUCHED, rotationHours: 0 }
+    },
+    member: (id: Uint8Array) => (this.#members.includes(nameOf(id)) ? { signaturePublicKey: id } : undefined)
+  }
+
+  signatureKeyOf(member: Uint8Array): Uint8Array {
+    return member
+  }
+
+  publicAt(): undefined {}
+
+  sign(): Uint8Array {
+    return new Uint8Array(64)
+  }
+
+  async encrypt(payload: Uint8Array): Promise<{ senderData: Uint8Array; ciphertext: Uint8Array }> {
+    const ciphertext = new Uint8Array(Math.max(16, payload.length + 1))
+    ciphertext[0] = Math.max(0, 15 - payload.length)
+    ciphertext.set(payload, 1)
+    return { senderData: new Uint8Array(16), ciphertext }
+  }
+
+  async decrypt({ aad, ciphertext }: { readonly aad: Uint8Array; readonly ciphertext: Uint8Array }) {
+    const { member } = EnvelopeHeader.decode(aad)
+    const plaintext = ciphertext.slice(1, ciphertext.length - (ciphertext[0] ?? 0))
+    return { plaintext, memberId: member, role: Role.ROLE_EDITOR }
+  }
+}
+
+interface Edit {
+  readonly id: string
+  /** Edits its author saw: it shows only where they do. */
+  readonly after: readonly string[]
+}
+
+/** A CRDT whose content is the set of edits that have all they were made after. */
+class SetDoc implements CrdtDoc {
+  readonly native = undefined
+  readonly everShown = new Set<string>()
+  readonly #known = new Map<string, Edit>()
+  readonly #shown = new Set<string>()
+  #local: Edit[] = []
+  #onChange: (() => void) | undefined
+
+  get pending(): number {
+    return this.#known.size - this.#shown.size
+  }
+
+  add(id: string): void {
+    const edit = { id, after: [...this.#shown] }
+    this.#local.push(edit)
+    this.#take([edit])
+    this.#onChange?.()
+  }
+
+  /** Notes what is shown now. */
+  note(): void {
+    for (const id of this.#shown) this.everShown.add(id)
+  }
+
+  content(): string[] {
+    return [...this.#shown].sort()
+  }
+
+  apply(updates: readonly Uint8Array[]) {
+    for (const update of updates) this.#take(JSON.parse(text.decode(update)))
+    return { applied: updates.length, pending: this.pending }
+  }
+
+  flush() {
+    if (this.#local.length === 0) return undefined
+    const count = this.#local.length
+    return {
+      bytes: utf8(JSON.stringify(this.#local)),
+      confirm: () => {
+        this.#local = this.#local.slice(count)
+      }
+    }
+  }
+
+  version(): Uint8Array {
+    return utf8(JSON.stringify([...this.#shown]))
+  }
+
+  diff(since: Uint8Array): Uint8Array {
+    const has = new Set<string>(JSON.parse(text.decode(since)))
+    return utf8(JSON.stringify([...this.#known.values()].filter(({ id }) => !has.has(id))))
+  }
+
+  snapshot(): Uint8Array {
+    return this.diff(utf8('[]'))
+  }
+
+  onLocalChange(callback: () => void): Disposable {
+    this.#onChange = callback
+    return { [Symbol.dispose]: () => {} }
+  }
+
+  toJSON(): unknown {
+    return this.content()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {}
+
+  #take(edits: readonly Edit[]): void {
+    for (const edit of edits) this.#known.set(edit.id, edit)
+    for (let size = -1; size !== this.#shown.size; ) {
+      size = this.#shown.size
+      for (const { id, after } of this.#known.values())
+        if (after.every((one) => this.#shown.has(one))) this.#shown.add(id)
+    }
+  }
+}
+
+/** Nothing is stored: no process of a schedule ever ends. */
+const noStorage: Storage = {
+  get: async () => undefined,
+  async *scan() {},
+  commit: async () => {},
+  [Symbol.asyncDispose]: async () => {}
+}
