@@ -1,7 +1,7 @@
 /**
  * The command line: every command with its options, and how a run of it ends. `main.ts` runs it; tests look at its help.
  */
-import { Command } from 'commander'
+import { type Argument, Command } from 'commander'
 import { demoCommand } from './commands/demo.js'
 import { docCommand } from './commands/doc.js'
 import { serveCommand } from './commands/serve.js'
@@ -37,6 +37,10 @@ Examples:
 Exit codes: 0 done, 1 failed, 2 wrong input or nothing there to work with.
 HEDDLE_DEBUG=1 adds stack traces, NO_COLOR=1 leaves colours out.`
     )
+  // All of them have options; said each time, that would leave no room for what they do.
+  program.configureHelp({
+    subcommandTerm: (command) => [command.name(), ...command.registeredArguments.map(term)].join(' ')
+  })
   program.addCommand(serveCommand(surroundings))
   program.addCommand(docCommand(surroundings))
   program.addCommand(demoCommand(surroundings))
@@ -70,6 +74,8 @@ function inherit(command: Command): Command {
   for (const child of command.commands) inherit(child.copyInheritedSettings(command))
   return command
 }
+
+const term = (argument: Argument): string => (argument.required ? `<${argument.name()}>` : `[${argument.name()}]`)
 
 function debugText(error: unknown): string {
   if (!(error instanceof Error)) return String(error)

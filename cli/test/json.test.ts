@@ -119,6 +119,7 @@ describe('heddle doc --json', { timeout: 120_000 }, () => {
   it('members, role, status, before and after a removal', async () => {
     const { members } = await report('doc-members', ['doc', 'members', id, ...alice()])
     const other = (members as readonly { id: string; isSelf: boolean }[]).find(({ isSelf }) => !isSelf)?.id ?? ''
+    expect(await report('doc-verify', ['doc', 'verify', id, ...alice()])).toMatchObject({ members: [{ id: other }] })
     await report('doc-change', ['doc', 'set-role', id, other, 'reader', ...alice()])
     await report('doc-change', ['doc', 'rotate', id, ...bob()])
     expect(await report('doc-status', ['doc', 'status', id, ...bob()])).toMatchObject({ role: 'reader', epoch: 3 })

@@ -23,7 +23,7 @@ async function compat(folder: string, ...args: readonly string[]) {
   return { code, text: lines.join('\n') }
 }
 
-describe('npm run compat', { timeout: 60_000 }, () => {
+describe('npm run compat', { timeout: 120_000 }, () => {
   let work: string
   let copy: string
   let dispose: () => PromiseLike<void>

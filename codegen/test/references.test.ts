@@ -59,4 +59,34 @@ describe('proto/ and SPEC.md', () => {
       expect({ ...row, value: row?.value.includes(message.name) }).toEqual({ ...place, value: true })
     }
   })
+
+  test.each([
+    ['server', 2],
+    ['device', 8]
+  ] as const)('a %s stores records under the numbers that the schema gives them', (keeper, least) => {
+    const folder = join(repository, 'core/src', keeper)
+    const code = readdirSync(folder)
+      .filter((name) => name.endsWith('.ts') && !name.endsWith('.test.ts'))
+      .map((name) => readFileSync(join(folder, name), 'utf8'))
+      .join('\n')
+    // `acceptor: 3,` or `applied: 'a',` in the tables of kinds.
+    const kinds = new Map(
+      [...code.matchAll(/^ {2}(\w+): (?:(\d+)|'(\w)'),?$/gm)].map(([, name, number, letter]) => {
+        return [name, number === undefined ? letter?.charCodeAt(0) : Number(number)] as const
+      })
+    )
+    // `key(parts.acceptor, …), value: AcceptorRecord.encode(` or `key('applied', …), AppliedRecord.encode(`.
+    const uses = [...code.matchAll(/key\((?:parts\.|')(\w+)'?[^;]{0,80}?\),(?: value:)?\s+(\w+)\.encode\(/g)]
+    const stored = new Map(uses.map(([, kind, record]) => [record, kinds.get(kind)]))
+    const said = storageRecords(model).filter((one) => one.keeper === keeper && stored.has(one.message.name))
+    expect(said.length).toBeGreaterThan(least)
+    for (const { message, place } of said) {
+      expect({ name: message.name, number: stored.get(message.name) }).toEqual({
+        name: message.name,
+        number: place.number
+      })
+    }
+    const registered = new Set(storageRecords(model).map(({ message }) => message.name))
+    expect([...stored.keys()].filter((name) => !registered.has(name ?? ''))).toEqual([])
+  })
 })

@@ -1,8 +1,11 @@
 /** Boundary vectors of models written by hand, byte for byte, and that no limit of the protocol is without a pair. */
+import { readdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { type Field, isRequired, isSorted, type Message, messageNamed, noLimits } from '@heddle/codegen'
+import { Ajv2020 } from 'ajv/dist/2020.js'
 import { describe, expect, test } from 'vitest'
-import { boundaryVectors, emitBoundaryVectors, type Vector } from '../src/vectors/index.js'
-import { protocolModel } from './support/compile.js'
+import { boundaryVectors, emitBoundaryVectors, unreachableLimit, type Vector } from '../src/vectors/index.js'
+import { protocolModel, repository } from './support/compile.js'
 import { message, model } from './support/plain-model.js'
 
 const at = { file: 'test/v1/plain.proto', line: 1 }
@@ -117,6 +120,20 @@ describe('vectors stand just inside and just over', () => {
     ])
   })
 
+  test('the size of a message that is full in its least form', () => {
+    const limits = { ...noLimits, bytesMin: 10, bytesMax: 10 }
+    const one = plain([{ name: 'f', kind: 'bytes', limits }], { maxSize: 12 })
+    const sizes = boundaryVectors(model([one]), one).filter(({ name }) => /^M \d+ bytes$/.test(name))
+    expect(sizes.map(({ name, bytes, error }) => `${name}: ${bytes} ${error}`)).toEqual([
+      'M 12 bytes: 0a 0a 00*10 undefined',
+      'M 15 bytes: 0a 0a 00*10 a206 00 too_large'
+    ])
+    const small = plain([{ name: 'f', kind: 'bytes', limits }], { maxSize: 11 })
+    expect(unreachableLimit(model([small]), small)).toContain(
+      'M with least fits in no message that has a codec, 12 bytes'
+    )
+  })
+
   test('the one form of a canonical message', () => {
     const one = plain([{ name: 'f' }, { name: 'g' }], { canonical: true })
     const forms = boundaryVectors(model([one]), one).filter(({ clause }) => clause === 'WIRE-003')
@@ -209,4 +226,28 @@ test('every limit of the protocol has a vector of both verdicts', async () => {
     }
   }
   expect(missing).toEqual([])
+})
+
+test('the committed vectors are as their schema says, and small', async () => {
+  const schema = JSON.parse(
+    await readFile(join(repository, 'conformance/schemas/boundary-vectors.schema.json'), 'utf8')
+  )
+  const validate = new Ajv2020({ strict: true }).compile(schema as object)
+  const folder = join(repository, 'conformance/vectors/v1/wire/boundaries')
+  const names = await readdir(folder)
+  expect(names).toContain('frame.json')
+  let size = 0
+  for (const name of names) {
+    const text = await readFile(join(folder, name), 'utf8')
+    size += text.length
+    const content = JSON.parse(text) as { readonly vectors: readonly Vector[] }
+    validate(content)
+    expect(validate.errors).toBeNull()
+    const [first, ...others] = content.vectors
+    for (const wrong of [{ verdict: 'maybe' }, { bytes: '0g' }, { surprise: 1 }, { reason: undefined }]) {
+      const broken = { ...content, vectors: [JSON.parse(JSON.stringify({ ...first, ...wrong })), ...others] }
+      expect({ wrong, valid: validate(broken) }).toEqual({ wrong, valid: false })
+    }
+  }
+  expect(size).toBeLessThan(2_000_000)
 })

@@ -20,7 +20,7 @@ const sameText =
 
 describe('a device that leaves', () => {
   for (const role of ['editor', 'reader', 'admin'] as const)
-    it(`is removed by an admin's device, as an ${role}`, async () => {
+    it(`is removed by an admin's device as ${role}`, async () => {
       const world = await World.create({ seed: 700 })
       const { doc, copies } = await documentOf(world, { bob: role })
       const [copy] = copies as [Document]

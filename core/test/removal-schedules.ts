@@ -3,7 +3,7 @@
  * servers that deliver in any order, refuse the removed member from some time on, and one of which keeps things from
  * some devices. Cryptography and the CRDT are stand-ins, so that thousands of schedules run in a minute.
  */
-import { utf8 } from '../src/bytes.js'
+import { compareBytes, toHex, utf8 } from '../src/bytes.js'
 import { Alarms } from '../src/device/alarms.js'
 import { Incoming } from '../src/device/incoming.js'
 import { Outgoing } from '../src/device/outgoing.js'
@@ -11,9 +11,19 @@ import { Repair } from '../src/device/repair.js'
 import { Replica } from '../src/device/replica.js'
 import type { Room } from '../src/device/room.js'
 import { DocumentStore, Turn } from '../src/device/store.js'
-import type { Context, CrdtBackend, CrdtDoc, Storage } from '../src/index.js'
+import type { Batch, Context, CrdtBackend, CrdtDoc, CrdtInit, Entry, ScanRange, Storage } from '../src/index.js'
 import { type ParsedEnvelope, parseEnvelope, Standings, StateVector } from '../src/sync/index.js'
-import { type CutProposal, EnvelopeHeader, Receipt, RemovalMode, Role } from '../src/wire/index.js'
+import {
+  type AppliedRecord,
+  type CutProposal,
+  EnvelopeHeader,
+  type ForkRecord,
+  type LackRecord,
+  Receipt,
+  type RemovalMode,
+  Role,
+  type StandingRecord
+} from '../src/wire/index.js'
 import { type SeededRandom, seededRandom } from './random.js'
 
 const names = ['A', 'B', 'C', 'D', 'R'] as const
@@ -38,19 +48,23 @@ export interface Outcome {
   readonly broken: number
 }
 
-/** Runs one schedule to its end. */
-export async function runSchedule(seed: number): Promise<Outcome> {
+/** Runs one schedule to its end. `restarts`: some devices are killed at some time. */
+export async function runSchedule(seed: number, mode: RemovalMode, restarts: boolean): Promise<Outcome> {
   const random = seededRandom(seed)
   const clock = new Scheduler()
   const servers = [0, 1, 2].map((id) => new TestServer(id, random))
   const devices = new Map<Name, TestDevice>()
-  for (const name of names) devices.set(name, await TestDevice.open(name, clock, random, servers, devices))
+  for (const name of names) {
+    const device = new TestDevice(name, { clock, random, servers, devices, mode })
+    devices.set(name, device)
+    await device.open()
+  }
   const device = (name: Name): TestDevice => devices.get(name) as TestDevice
   for (const name of names)
     for (let edits = 1 + random.below(5); edits > 0; edits--)
       clock.at(random.below(300), () => device(name).edit(`${name}${edits}`))
   clock.at(150 + random.below(100), () => {
-    const head = device('A').room.vector.get(idOf('R'))
+    const head = device('A').vector.get(idOf('R'))
     const cut = { member: idOf('R'), seq: head?.seq ?? 0n, hash: head?.hash ?? new Uint8Array(32) }
     for (const server of servers)
       clock.at(clock.nowMs + random.below(300), () => {
@@ -59,10 +73,12 @@ export async function runSchedule(seed: number): Promise<Outcome> {
     for (const name of names)
       clock.at(clock.nowMs + (name === 'A' ? 0 : 5 + random.below(400)), () => device(name).install(cut))
   })
+  if (restarts)
+    for (const name of remaining) if (random.below(2) === 0) clock.at(random.below(900), () => device(name).restart())
   // After an hour everything that was tried again has been.
   await clock.runUntil(3_700_000)
   const documents = new Map(remaining.map((name) => [name, device(name).doc.content()]))
-  const shown = new Set(remaining.flatMap((name) => [...device(name).doc.everShown]))
+  const shown = new Set(remaining.flatMap((name) => [...device(name).everShown]))
   const retracted = [...shown].filter((id) => [...documents.values()].some((content) => !content.includes(id)))
   for (const name of names) device(name).dispose()
   return {
@@ -128,12 +144,78 @@ class TestServer {
   }
 }
 
+/** A device over several processes: what one has committed, the next finds. */
 class TestDevice {
+  readonly #name: Name
+  readonly #world: ScheduleWorld
+  readonly #storage = new MapStorage()
+  readonly everShown = new Set<string>()
+  #process: DeviceProcess | undefined
+
+  constructor(name: Name, world: ScheduleWorld) {
+    this.#name = name
+    this.#world = world
+  }
+
+  /** How far the process that runs, or ran last, has the group. */
+  epoch = 0n
+  #cut: CutProposal | undefined
+
+  get doc(): SetDoc {
+    return (this.#process as DeviceProcess).doc
+  }
+
+  get vector(): StateVector {
+    return (this.#process as DeviceProcess).room.vector
+  }
+
+  async open(): Promise<void> {
+    const process = await DeviceProcess.open(this.#name, this.#world, this.#storage, this)
+    this.#process = process
+    if (this.#cut !== undefined && this.epoch === 0n) this.install(this.#cut)
+    if (this.#name !== 'R' || this.#cut === undefined) process.catchUp()
+  }
+
+  /** The process is gone from one moment to the next, and there again some time later. */
+  async restart(): Promise<void> {
+    this.#process?.kill()
+    await this.open()
+  }
+
+  edit(id: string): void {
+    this.#process?.edit(id)
+  }
+
+  install(cut: CutProposal): void {
+    this.#cut = cut
+    this.#process?.install(cut)
+  }
+
+  receive(envelope: ParsedEnvelope, server: number): void {
+    this.#process?.receive(envelope, server)
+  }
+
+  dispose(): void {
+    this.#process?.kill()
+  }
+}
+
+interface ScheduleWorld {
+  readonly clock: Scheduler
+  readonly random: SeededRandom
+  readonly servers: readonly TestServer[]
+  readonly devices: ReadonlyMap<Name, TestDevice>
+  readonly mode: RemovalMode
+}
+
+class DeviceProcess {
   readonly #name: Name
   readonly #clock: Scheduler
   readonly #random: SeededRandom
   readonly #servers: readonly TestServer[]
   readonly #devices: ReadonlyMap<Name, TestDevice>
+  readonly #device: TestDevice
+  readonly #mode: RemovalMode
   readonly room: Room
   readonly doc: SetDoc
   readonly #incoming: Incoming
@@ -142,37 +224,51 @@ class TestDevice {
   #group: TestGroup
   #awake = false
   #uploaded = 0n
+  #killed = false
 
-  static async open(
-    name: Name,
-    clock: Scheduler,
-    random: SeededRandom,
-    servers: readonly TestServer[],
-    devices: ReadonlyMap<Name, TestDevice>
-  ): Promise<TestDevice> {
-    const store = new DocumentStore(noStorage, groupId)
+  static async open(name: Name, world: ScheduleWorld, storage: Storage, device: TestDevice): Promise<DeviceProcess> {
+    const store = new DocumentStore(storage, groupId)
     const doc = new SetDoc()
-    const replica = await Replica.open(store, { open: async () => doc } as unknown as CrdtBackend, new Uint8Array(16))
-    return new TestDevice(name, clock, random, servers, devices, store, doc, replica)
+    const backend = {
+      open: async ({ updates = [] }: CrdtInit) => {
+        doc.apply(updates)
+        return doc
+      }
+    } as unknown as CrdtBackend
+    const replica = await Replica.open(store, backend, new Uint8Array(16))
+    const applied = await store.applied()
+    const stored = {
+      applied,
+      standings: await store.standings(),
+      lacks: await store.lacks(),
+      forks: await store.forks(),
+      own: await store.entries('own'),
+      unsealed: await store.entries('unsealed')
+    }
+    const untold = applied.filter(({ head, toldSeq }) => toldSeq < head.seq).map(({ head }) => head.member)
+    const vector = new StateVector(
+      applied.map(({ head }) => head),
+      untold
+    )
+    return new DeviceProcess(name, world, device, { store, doc, replica, vector, stored })
   }
 
   private constructor(
     name: Name,
-    clock: Scheduler,
-    random: SeededRandom,
-    servers: readonly TestServer[],
-    devices: ReadonlyMap<Name, TestDevice>,
-    store: DocumentStore,
-    doc: SetDoc,
-    replica: Replica
+    world: ScheduleWorld,
+    device: TestDevice,
+    { store, doc, replica, vector, stored }: Loaded
   ) {
+    const { clock } = world
     this.#name = name
     this.#clock = clock
-    this.#random = random
-    this.#servers = servers
-    this.#devices = devices
+    this.#random = world.random
+    this.#servers = world.servers
+    this.#devices = world.devices
+    this.#device = device
+    this.#mode = world.mode
     this.doc = doc
-    this.#group = new TestGroup(name, 0n)
+    this.#group = new TestGroup(name, device.epoch, world.mode)
     this.room = {
       id: name,
       groupId,
@@ -180,34 +276,33 @@ class TestDevice {
       context: {
         clock: {
           now: () => clock.nowMs,
-          setTimer: (delayMs: number, run: () => void) => clock.at(clock.nowMs + delayMs, run)
+          setTimer: (delayMs: number, run: () => void) =>
+            clock.at(clock.nowMs + delayMs, () => {
+              if (!this.#killed) run()
+            })
         },
-        random: (length: number) => random.bytes(length),
+        random: (length: number) => world.random.bytes(length),
         log: () => {}
       } as unknown as Context,
       crypto: { verify: () => true },
       alarms: new Alarms([]),
       store,
       replica,
-      vector: new StateVector(),
+      vector,
       group: this.#group,
       removed: false,
       signal: new AbortController().signal,
       wake: () => this.#wake(),
       emit: () => {}
     } as unknown as Room
-    const standings = new Standings()
-    this.#repair = new Repair(
-      this.room,
-      { lacks: [], forks: [] },
-      {
-        ask: (value) => this.#outgoing.queueControl({ $case: 'repairRequest', value }),
-        answer: (due) => this.#outgoing.queueAnswer(due),
-        frozen: (member) => this.#incoming.freeze(member),
-        isBehind: (member) => this.#incoming.isBehind(member)
-      }
-    )
-    this.#incoming = new Incoming(this.room, { applied: [], standings, mayBeLate: false }, this.#repair, {
+    const standings = new Standings(stored.standings)
+    this.#repair = new Repair(this.room, stored, {
+      ask: (value) => this.#outgoing.queueControl({ $case: 'repairRequest', value }),
+      answer: (due) => this.#outgoing.queueAnswer(due),
+      frozen: (member) => this.#incoming.freeze(member),
+      isBehind: (member) => this.#incoming.isBehind(member)
+    })
+    this.#incoming = new Incoming(this.room, { applied: stored.applied, standings, mayBeLate: false }, this.#repair, {
       blame: (_server, error) => {
         throw error
       },
@@ -218,9 +313,22 @@ class TestDevice {
     this.#outgoing = new Outgoing(
       this.room,
       this.#incoming,
-      { unsealed: [], own: [], receipted: new Map(), stateDuty: undefined },
+      { unsealed: stored.unsealed, own: stored.own, receipted: new Map(), stateDuty: undefined },
       { durable: () => this.#upload(), safe: () => {} }
     )
+  }
+
+  /** A process that has just begun asks for what it lacks, and says again what it cannot know to be stored. */
+  catchUp(): void {
+    for (const name of names) if (name !== this.#name) this.#fetch(name, 6)
+    this.#upload()
+    this.#wake()
+  }
+
+  kill(): void {
+    this.#killed = true
+    this.#repair[Symbol.dispose]()
+    this.#outgoing.dispose()
   }
 
   edit(id: string): void {
@@ -235,16 +343,11 @@ class TestDevice {
       this.room.removed = true
       return
     }
-    this.#group = new TestGroup(this.#name, 1n)
+    this.#group = new TestGroup(this.#name, 1n, this.#mode)
     Object.assign(this.room, { group: this.#group })
     this.#incoming.silence(0n, [cut])
     this.#incoming.retry()
     this.#wake()
-  }
-
-  dispose(): void {
-    this.#repair[Symbol.dispose]()
-    this.#outgoing.dispose()
   }
 
   receive(envelope: ParsedEnvelope, server: number): void {
@@ -256,23 +359,30 @@ class TestDevice {
     this.#awake = true
     this.#clock.at(this.#clock.nowMs, async () => {
       this.#awake = false
-      await this.#turn()
+      if (!this.#killed) await this.#turn()
     })
   }
 
   async #turn(): Promise<void> {
     const turn = new Turn()
-    const { missing } = await this.#incoming.step(turn)
-    this.#repair.step(turn, true)
-    await this.#outgoing.step(turn, true)
-    await turn.commit(noStorage)
-    this.doc.note()
+    const { epoch } = this.#group
+    const { missing, tainted } = await this.#incoming.step(turn)
+    if (tainted === undefined) {
+      this.#repair.step(turn, true)
+      await this.#outgoing.step(turn, true)
+    }
+    this.#incoming.write(turn)
+    await turn.commit(this.room.store.storage)
+    this.#device.epoch = epoch
+    // What was taken back shows only in a document that is opened anew.
+    if (tainted !== undefined) return await this.#device.restart()
+    for (const id of this.doc.content()) if (!this.doc.isUnstored(id)) this.#device.everShown.add(id)
     for (const member of missing) this.#fetch(nameOf(member), 3)
   }
 
   /** Asks the servers for what follows of a sender, a few times. */
   #fetch(sender: Name, tries: number): void {
-    if (tries === 0) return
+    if (tries === 0 || this.#killed) return
     this.#clock.at(this.#clock.nowMs + 20 + this.#random.below(400), () => {
       const server = this.#random.below(3)
       const fromSeq = this.room.vector.seqOf(idOf(sender))
@@ -317,30 +427,28 @@ class TestGroup {
   readonly memberId: Uint8Array
   readonly epoch: bigint
   readonly me = { role: Role.ROLE_EDITOR }
+  readonly public
   readonly #members: readonly Name[]
 
-  constructor(name: Name, epoch: bigint) {
+  constructor(name: Name, epoch: bigint, removalMode: RemovalMode) {
     this.memberId = idOf(name)
     this.epoch = epoch
+    this.public = {
+      ctx: new Uint8Array(32),
+      groupId,
+      epoch,
+      servers: { servers: serverIds.map((id) => ({ id, addresses: [] })), faultBound: 0 },
+      document: { policy: { retainedEpochs: 8, retainedDays: 14, removalMode, rotationHours: 0 } },
+      member: (id: Uint8Array) => (this.#members.includes(nameOf(id)) ? { signaturePublicKey: id } : undefined)
+    }
     this.#members = epoch === 0n ? names : remaining
   }
 
-  readonly public = {
-    ctx: new Uint8Array(32),
-    groupId,
-    epoch: 0n,
-    servers: { servers: serverIds.map((id) => ({ id, addresses: [] })), faultBound: 0 },
-    document: {
-      policy: { retainedEpochs: 8, retainedDays: 14, removalMode: RemovalMode.REMOVAL_MODE_VOUCHED, rotationHours: 0 }
-    },
-    member: (id: Uint8Array) => (this.#members.includes(nameOf(id)) ? { signaturePublicKey: id } : undefined)
-  }
+  publicAt(): undefined {}
 
   signatureKeyOf(member: Uint8Array): Uint8Array {
     return member
   }
-
-  publicAt(): undefined {}
 
   sign(): Uint8Array {
     return new Uint8Array(64)
@@ -369,7 +477,6 @@ interface Edit {
 /** A CRDT whose content is the set of edits that have all they were made after. */
 class SetDoc implements CrdtDoc {
   readonly native = undefined
-  readonly everShown = new Set<string>()
   readonly #known = new Map<string, Edit>()
   readonly #shown = new Set<string>()
   #local: Edit[] = []
@@ -386,9 +493,9 @@ class SetDoc implements CrdtDoc {
     this.#onChange?.()
   }
 
-  /** Notes what is shown now. */
-  note(): void {
-    for (const id of this.#shown) this.everShown.add(id)
+  /** Whether an edit of this device is not stored yet: it may be lost when the process is killed. */
+  isUnstored(id: string): boolean {
+    return this.#local.some((edit) => edit.id === id)
   }
 
   content(): string[] {
@@ -445,10 +552,43 @@ class SetDoc implements CrdtDoc {
   }
 }
 
-/** Nothing is stored: no process of a schedule ever ends. */
-const noStorage: Storage = {
-  get: async () => undefined,
-  async *scan() {},
-  commit: async () => {},
-  [Symbol.asyncDispose]: async () => {}
+/** Storage of a device that outlives its processes. */
+class MapStorage implements Storage {
+  readonly #values = new Map<string, Entry>()
+
+  async get(key: Uint8Array): Promise<Uint8Array | undefined> {
+    return this.#values.get(toHex(key))?.value
+  }
+
+  async *scan({ gte, lt }: ScanRange): AsyncGenerator<readonly Entry[]> {
+    const entries = [...this.#values.values()].filter(
+      ({ key }) => compareBytes(key, gte) >= 0 && compareBytes(key, lt) < 0
+    )
+    yield entries.sort((a, b) => compareBytes(a.key, b.key))
+  }
+
+  async commit({ delRange = [], del = [], put = [] }: Batch): Promise<void> {
+    for (const { gte, lt } of delRange)
+      for (const [id, { key }] of this.#values)
+        if (compareBytes(key, gte) >= 0 && compareBytes(key, lt) < 0) this.#values.delete(id)
+    for (const key of del) this.#values.delete(toHex(key))
+    for (const { key, value } of put) this.#values.set(toHex(key), { key: key.slice(), value: value.slice() })
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {}
+}
+
+interface Loaded {
+  readonly store: DocumentStore
+  readonly doc: SetDoc
+  readonly replica: Replica
+  readonly vector: StateVector
+  readonly stored: {
+    readonly applied: readonly AppliedRecord[]
+    readonly standings: readonly StandingRecord[]
+    readonly lacks: readonly LackRecord[]
+    readonly forks: readonly ForkRecord[]
+    readonly own: readonly Entry[]
+    readonly unsealed: readonly Entry[]
+  }
 }

@@ -113,6 +113,52 @@ describe('a removed member', () => {
   })
 })
 
+describe('a member removed from a document with strict removal', () => {
+  it('loses what only some had applied: who had it takes it back, also what was built on it there', async () => {
+    const { world, devices, doc, bob, carol, rob, only, everywhere, agree } = await party(731)
+    await world.settle(doc.setPolicy({ removalMode: 'strict' }))
+    await world.until(() => [bob, carol, rob].every((one) => one.policy().removalMode === 'strict'))
+    const problems: string[] = []
+    bob.subscribe((event) => event.type === 'problem' && problems.push(event.error.code))
+    only('rob', 'server-2')
+    only('bob', 'server-2')
+    world.cutBetween('ada', 'server-2')
+    world.cutBetween('carol', 'server-2')
+    write(rob, 'late')
+    await world.until(() => has(bob, 'late'))
+    await world.settle(doc.remove(rob.memberId))
+    for (const name of ['ada', 'bob', 'carol']) everywhere(name)
+    await world.until(() => problems.includes('CRDT_TAINTED'))
+    await world.settle(bob[Symbol.asyncDispose]())
+    const again = await world.settle((devices[0] as Device).open(doc.id))
+    expect(has(again, 'late')).toBe(false)
+    write(carol, 'after')
+    write(again, 'again')
+    await world.until(() => agree('after', [doc, again, carol]) && has(doc, 'again'))
+    await world.pass(120_000)
+    expect([doc, again, carol].filter((one) => has(one, 'late'))).toEqual([])
+    await world.dispose()
+  })
+
+  it('keeps what a remaining member had built on before', async () => {
+    const { world, doc, bob, carol, rob, only, everywhere, agree } = await party(732)
+    await world.settle(doc.setPolicy({ removalMode: 'strict' }))
+    await world.until(() => [bob, carol, rob].every((one) => one.policy().removalMode === 'strict'))
+    only('rob', 'server-2')
+    only('bob', 'server-2')
+    world.cutBetween('ada', 'server-2')
+    world.cutBetween('carol', 'server-2')
+    write(rob, 'late')
+    await world.until(() => has(bob, 'late'))
+    write(bob, 'ontop')
+    await world.settle(bob.settled('sent'))
+    await world.settle(doc.remove(rob.memberId))
+    for (const name of ['ada', 'bob', 'carol']) everywhere(name)
+    await world.until(() => agree('late') && has(doc, 'ontop'), 300_000)
+    await world.dispose()
+  })
+})
+
 describe('a member that becomes a reader', () => {
   it('has what it wrote in between counted once it may write again, and not before', async () => {
     const { world, doc, bob, carol, rob, agree } = await party(721)

@@ -29,8 +29,8 @@ async function run({ stage, quick }: Bench): Promise<readonly Metric[]> {
         } as const
         return metric({ ...head, yardstick: `wire.${id}.hand-written` }, ofContest[i] ?? [])
       }),
-      ratio(`wire.${id}.to-hand-written`, `${label}: heddle to hand-written, best of each`, own, byHand),
-      ratio(`wire.${id}.to-ts-proto`, `${label}: heddle to ts-proto, best of each`, own, tsProto)
+      ratio(`wire.${id}.to-hand-written`, `${label}: heddle to hand-written`, own, byHand),
+      ratio(`wire.${id}.to-ts-proto`, `${label}: heddle to ts-proto`, own, tsProto)
     ]
   })
   const sizes = (await measureSizes(libraries)).flatMap(({ id, label, sizes: byLibrary }) =>

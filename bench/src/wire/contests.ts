@@ -28,53 +28,42 @@ export interface Contest {
 
 type Wire = typeof wire
 
-/** The contests on all samples. Throws when two contenders disagree. */
-export function newContests(room: Wire, libraries: Libraries): readonly Contest[] {
-  return [
-    ...contest('vote', 'a Paxos vote', 'Vote', room.Vote, vote, byHand.decodeVote, byHand.encodeVote, libraries),
-    ...contest(
-      'envelope',
-      'an envelope of 100 bytes',
-      'Envelope',
-      room.Envelope,
-      envelope,
-      byHand.decodeEnvelope,
-      byHand.encodeEnvelope,
-      libraries
-    ),
-    ...contest(
-      'batch',
-      'a batch of 1000',
-      'Frame',
-      room.Frame,
-      batch,
-      byHand.decodeBatch,
-      byHand.encodeBatch,
-      libraries
-    ),
-    ...contest(
-      'snapshot',
-      'a snapshot of 1 MiB',
-      'StatePayload',
-      room.StatePayload,
-      snapshot,
-      byHand.decodeSnapshot,
-      byHand.encodeSnapshot,
-      libraries
-    )
-  ]
+/** A sample, and who can read and write it. */
+interface Sample<T> {
+  readonly id: string
+  readonly what: string
+  /** Name of its type. */
+  readonly name: keyof typeof wireHomes
+  readonly message: T
+  readonly codec: Codec<T>
+  readonly byHand: Codec<T>
 }
 
-function contest<T>(
-  id: string,
-  what: string,
-  name: string,
-  codec: Codec<T>,
-  message: T,
-  decodeByHand: (bytes: Uint8Array) => T,
-  encodeByHand: (message: T) => Uint8Array,
-  libraries: Libraries
-): readonly Contest[] {
+/** The contests on all samples. Throws when two contenders disagree. */
+export function newContests({ Vote, Envelope, Frame, StatePayload }: Wire, libraries: Libraries): readonly Contest[] {
+  const samples = [
+    contest(libraries, {
+      ...{ id: 'vote', what: 'a Paxos vote', name: 'Vote', message: vote, codec: Vote },
+      byHand: { decode: byHand.decodeVote, encode: byHand.encodeVote }
+    }),
+    contest(libraries, {
+      ...{ id: 'envelope', what: 'an envelope of 100 bytes', name: 'Envelope', message: envelope, codec: Envelope },
+      byHand: { decode: byHand.decodeEnvelope, encode: byHand.encodeEnvelope }
+    }),
+    contest(libraries, {
+      ...{ id: 'batch', what: 'a batch of 1000', name: 'Frame', message: batch, codec: Frame },
+      byHand: { decode: byHand.decodeBatch, encode: byHand.encodeBatch }
+    }),
+    contest(libraries, {
+      ...{ id: 'snapshot', what: 'a snapshot of 1 MiB', name: 'StatePayload', message: snapshot, codec: StatePayload },
+      byHand: { decode: byHand.decodeSnapshot, encode: byHand.encodeSnapshot }
+    })
+  ]
+  return samples.flat()
+}
+
+function contest<T>(libraries: Libraries, sample: Sample<T>): readonly Contest[] {
+  const { id, what, name, message, codec } = sample
   const bytes = codec.encode(message)
   const tsProto = libraries.tsProto(name)
   const protobufjs = libraries.protobufjs(name)
@@ -82,13 +71,13 @@ function contest<T>(
   const protobufjsMessage = protobufjs.decode(bytes)
   const decode = {
     heddle: () => codec.decode(bytes),
-    'hand-written': () => decodeByHand(bytes),
+    'hand-written': () => sample.byHand.decode(bytes),
     'ts-proto': () => tsProto.decode(bytes),
     protobufjs: () => protobufjs.decode(bytes)
   }
   const encode = {
     heddle: () => codec.encode(message),
-    'hand-written': () => encodeByHand(message),
+    'hand-written': () => sample.byHand.encode(message),
     'ts-proto': () => tsProto.encode(tsProtoMessage).finish(),
     protobufjs: () => protobufjs.encode(protobufjsMessage).finish()
   }

@@ -6,10 +6,9 @@ import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { buildImage, type Image, wirePackage } from '@heddle/codegen'
-import { generateTsProto } from '@heddle/codegen/oracle'
+import { bundle, generateTsProto } from '@heddle/codegen/oracle'
 import protobuf from 'protobufjs'
 import 'protobufjs/ext/descriptor.js'
-import { bundle } from './bundle.js'
 
 export const repository = fileURLToPath(new URL('../../../', import.meta.url)).replace(/\/$/, '')
 
@@ -38,7 +37,7 @@ export async function loadLibraries(folder: string, homes: Readonly<Record<strin
       .map((name) => `export { ${name} } from ${JSON.stringify(join(generated, packageFolder, `${homes[name]}.ts`))}`)
       .join('\n')
   const compiled = join(folder, 'ts-proto.mjs')
-  await writeFile(compiled, await bundle(tsProtoSource(Object.keys(homes)), false))
+  await writeFile(compiled, await bundle(tsProtoSource(Object.keys(homes))))
   const tsProto = (await import(pathToFileURL(compiled).href)) as Readonly<Record<string, LibraryType>>
   const root = protobufjsRoot(image)
   return {

@@ -4,7 +4,7 @@
  */
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
-import { bundle } from './bundle.js'
+import { bundle } from '@heddle/codegen/oracle'
 import { type Libraries, repository } from './libraries.js'
 
 export interface Size {
@@ -39,7 +39,7 @@ export async function measureSizes(libraries: Libraries): Promise<readonly SizeR
 }
 
 async function sizeOf(source: string): Promise<Size> {
-  const code = await bundle(source, true)
+  const code = await bundle(source, { minify: true })
   return { minifiedBytes: Buffer.byteLength(code), gzipBytes: gzipSync(code, { level: 9 }).length }
 }
 

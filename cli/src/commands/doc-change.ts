@@ -16,7 +16,7 @@ export async function change(
   const { terminal, signal } = surroundings
   await withDocument(doc, options, async (document) => {
     await refresh(document, signal)
-    const done = await patiently(() => make(document, signal), options, surroundings)
+    const done = await patiently(document, () => make(document, signal), options, surroundings)
     if (options.json) terminal.json<DocChangeReport>({ document: document.id, epoch: document.status().epoch })
     else terminal.note(done)
   })
@@ -24,12 +24,13 @@ export async function change(
 
 /** Somebody at a terminal learns when a change takes long, and that it need not be waited for. */
 export async function patiently<T>(
+  document: Document,
   task: () => Promise<T>,
   { json }: DeviceOptions,
   { terminal }: Surroundings
 ): Promise<T> {
   const waiting = setTimeout(() => {
-    if (!json)
+    if (!json && document.status().blocked)
       terminal.note(
         'Too few servers answer to decide this; waiting. Ctrl-C ends the waiting, the change itself is kept and goes on whenever the document is open.'
       )

@@ -87,7 +87,9 @@ export function leaveCommand(surroundings: Surroundings): Command {
             )
         }, 3000)
         try {
-          await document.leave({ until: options.wait ? 'removed' : 'requested' }, signal)
+          // Asked for before, it may have been done meanwhile.
+          if (document.status().role !== 'removed')
+            await document.leave({ until: options.wait ? 'removed' : 'requested' }, signal)
         } finally {
           clearTimeout(waiting)
         }

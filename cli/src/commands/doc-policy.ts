@@ -31,7 +31,7 @@ export function policyCommand(surroundings: Surroundings): Command {
         await refresh(document, signal)
         const changes = changesIn(options)
         if (Object.keys(changes).length > 0)
-          await patiently(() => document.setPolicy(changes, signal), options, surroundings)
+          await patiently(document, () => document.setPolicy(changes, signal), options, surroundings)
         const policy = document.policy()
         if (options.json) return terminal.json<DocPolicyReport>({ document: document.id, policy })
         for (const line of policyLines(policy)) terminal.line(line)

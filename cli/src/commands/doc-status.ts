@@ -30,6 +30,10 @@ export function statusCommand(surroundings: Surroundings): Command {
           `own edits   ${status.unsent} unsent, ${status.unsafe} messages not yet safe, ${status.sent} sent in all`
         )
         terminal.line(`received    ${status.applied} messages applied since it was opened, ${status.waiting} waiting`)
+        for (const id of status.divergent) {
+          const text = `member ${id} is in another epoch ${status.epoch} than this device: the servers may have led the two apart, or it lies. Nothing is sent from here until it is removed, or this device is`
+          terminal.line(paint.red(`split       ${text}`))
+        }
         const blocked = status.blocked ? '; too few servers answer to decide them' : ''
         if (status.leaving) terminal.line("leaving     asked for; an admin's device removes this one when it is online")
         terminal.line(`changes     ${status.pendingChanges} of the group pending${blocked}`)

@@ -1,5 +1,5 @@
 /** `heddle doc`: the group of commands that work on the documents of one device. */
-import { type Argument, Command } from 'commander'
+import { Command } from 'commander'
 import type { Surroundings } from '../session.js'
 import { createCommand } from './doc-create.js'
 import { editCommand } from './doc-edit.js'
@@ -14,12 +14,7 @@ import { statusCommand } from './doc-status.js'
 import { verifyCommand } from './doc-verify.js'
 
 export function docCommand(surroundings: Surroundings): Command {
-  const doc = new Command('doc')
-    .description('create, share, read and edit documents on this device')
-    // All of them have options; said once each time, there would be no room for what they do.
-    .configureHelp({
-      subcommandTerm: (command) => [command.name(), ...command.registeredArguments.map(term)].join(' ')
-    })
+  const doc = new Command('doc').description('create, share, read and edit documents on this device')
   const commands = [
     createCommand,
     inviteCommand,
@@ -54,5 +49,3 @@ Examples:
   $ heddle doc show 3f2a --follow --data other/device`
   )
 }
-
-const term = (argument: Argument): string => (argument.required ? `<${argument.name()}>` : `[${argument.name()}]`)

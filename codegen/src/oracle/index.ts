@@ -7,6 +7,8 @@ import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 
+export { bundle } from './bundle.js'
+
 const run = promisify(execFile)
 const resolve = createRequire(import.meta.url).resolve
 

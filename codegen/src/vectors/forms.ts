@@ -27,14 +27,18 @@ export function sizeCases(model: Model, message: Message): readonly Case[] {
   const { maxSize } = message
   if (maxSize === undefined) return []
   const reason = `at most ${maxSize} bytes are allowed`
+  const start = spell(least(model, message))
+  /** Of `target` bytes, or the nearest below that can be made. */
   const grown = (target: number): { readonly content: Spelled; readonly canonical: boolean } => {
     const content = spell(grow(model, message, least(model, message), target))
-    if (content.length === target || (message.canonical && target === maxSize)) return { content, canonical: true }
-    const start = spell(least(model, message))
-    return { content: join(start, padding(message, target - start.length)), canonical: false }
+    const isNearest = message.canonical && target === maxSize
+    const pad = content.length === target || isNearest ? undefined : padding(message, target - start.length)
+    return pad === undefined ? { content, canonical: true } : { content: join(start, pad), canonical: false }
   }
   const inside = grown(maxSize)
-  const over = grown(maxSize + 1)
+  // Of a message that is nearly full in its least form, not every size can be made.
+  const over = [1, 2, 3, 4].map((more) => grown(maxSize + more)).find(({ content }) => content.length > maxSize)
+  if (over === undefined) throw new Error(`codegen: no message ${message.name} is larger than ${maxSize} bytes`)
   return [
     { name: `${inside.content.length} bytes`, ...inside, error: undefined, reason, clause: 'WIRE-001' },
     {
@@ -149,8 +153,8 @@ function largestForm(model: Model, field: Field, largest: Largest): Spelled | un
   return largest(bytesMax - bytesMin, (more) => written(field, letters(field, bytesMin + more)))
 }
 
-/** One unknown field of exactly so many bytes. */
-function padding(message: Message, size: number): Spelled {
+/** One unknown field of exactly so many bytes; undefined for fewer than three, or where a length needs a byte more. */
+function padding(message: Message, size: number): Spelled | undefined {
   for (const number of [unknownNumber(message), 3000, 300_000]) {
     for (const lengthBytes of [1, 2, 3, 4]) {
       const content = size - tag(number, wireTypes.delimited).length - lengthBytes
@@ -159,7 +163,7 @@ function padding(message: Message, size: number): Spelled {
       }
     }
   }
-  throw new Error(`codegen: no unknown field of ${size} bytes pads ${message.name}`)
+  return undefined
 }
 
 /** A number above all of the message, whose tag has two bytes. */

@@ -6,9 +6,8 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { type Image, type Message, type Model, moduleOf } from '@heddle/codegen'
-import { generateTsProto } from '@heddle/codegen/oracle'
+import { bundle, generateTsProto } from '@heddle/codegen/oracle'
 import type { AnyMessage } from './arbitraries.js'
-import { bundle } from './bundle.js'
 
 export interface TsProtoType {
   /** Takes much that is malformed; throws for the rest. */

@@ -5,7 +5,7 @@
 import { readU64, toHex } from '../bytes.js'
 import { HeddleError } from '../errors.js'
 import type { Head } from '../wire/index.js'
-import { type Room, report } from './room.js'
+import { isStrict, type Room, report } from './room.js'
 import type { Turn } from './store.js'
 
 /** Updates of one message, and the head it moves. */
@@ -28,16 +28,13 @@ export async function applyMessages(
   const local = messages.length > 0 ? replica.peek() : undefined
   const logged = new Set<OpenedMessage>()
   try {
-    replica.apply(
-      turn,
-      messages.flatMap(({ updates }) => updates)
-    )
+    applyAndMark(room, turn, messages)
   } catch (error) {
     if (HeddleError.is(error, 'CRDT_TAINTED')) return await applyBroken(room, turn, messages, logged, local)
     if (!HeddleError.is(error, 'CRDT_MALFORMED')) throw error
     for (const message of messages) {
       try {
-        replica.apply(turn, message.updates)
+        applyAndMark(room, turn, [message])
         logged.add(message)
       } catch (cause) {
         if (HeddleError.is(cause, 'CRDT_TAINTED')) return await applyBroken(room, turn, messages, logged, local)
@@ -49,6 +46,20 @@ export async function applyMessages(
   return undefined
 }
 
+/** In strict mode each message's entries in the log are marked, since they may have to be taken back. */
+function applyAndMark({ replica, group }: Room, turn: Turn, messages: readonly OpenedMessage[]): void {
+  let entry = replica.nextEntry
+  replica.apply(
+    turn,
+    messages.flatMap(({ updates }) => updates)
+  )
+  if (!isStrict(group)) return
+  for (const { updates, head } of messages) {
+    replica.mark(turn, entry, updates.length, head)
+    entry += BigInt(updates.length)
+  }
+}
+
 /** The live CRDT is broken: its log takes the messages that do not break it, and the local edits it was left with. */
 async function applyBroken(
   room: Room,
@@ -57,20 +68,23 @@ async function applyBroken(
   logged: ReadonlySet<OpenedMessage>,
   local: Uint8Array | undefined
 ): Promise<HeddleError> {
-  const { replica, store, id } = room
+  const { replica, id } = room
   const errors = await replica.sift(opened.map(({ updates }) => updates))
   for (const [i, message] of opened.entries()) {
     const error = errors[i]
     if (error !== undefined) reportRefused(room, message.head, error)
     else if (!logged.has(message)) replica.record(turn, message.updates)
   }
-  if (local !== undefined) {
-    const last = (await store.entries('unsealed')).at(-1)
-    replica.record(turn, [local])
-    turn.put(store.key('unsealed', last === undefined ? 0n : readU64(last.key) + 1n), local)
-  }
+  if (local !== undefined) await keepLocal(room, turn, local)
   const message = `another member's message broke document ${id} in memory; it is left out: close the document and open it again`
   return new HeddleError('CRDT_TAINTED', message)
+}
+
+/** Local edits that a document which must end is left with: logged, and sealed when it is open again. */
+export async function keepLocal({ replica, store }: Room, turn: Turn, local: Uint8Array): Promise<void> {
+  const last = (await store.entries('unsealed')).at(-1)
+  replica.record(turn, [local])
+  turn.put(store.key('unsealed', last === undefined ? 0n : readU64(last.key) + 1n), local)
 }
 
 function reportRefused(room: Room, { member, seq }: Head, cause: HeddleError): void {

@@ -375,6 +375,7 @@ export class OpenDocument implements Document {
     this.#watchHoldBack()
     const { positions, missing, tainted } = await this.#incoming.step(turn)
     if (tainted !== undefined) {
+      this.#incoming.write(turn)
       store.putGroup(turn, this.#room.group.takeDirtyRecords())
       await turn.commit(store.storage)
       throw tainted
@@ -386,6 +387,7 @@ export class OpenDocument implements Document {
     await this.#outgoing.step(turn, online)
     this.#expiry.step()
     this.#leaving.step(turn)
+    this.#incoming.write(turn)
     const { group, removed } = this.#room
     store.putGroup(turn, group.takeDirtyRecords())
     this.#room.alarms.step(turn, store)

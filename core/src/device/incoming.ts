@@ -13,15 +13,15 @@ import {
   type EnvelopeDigest,
   type Head,
   Payload,
-  RemovalMode,
+  type RepairHead,
   Role,
   StandingRecord,
   StatePayload,
   WireError
 } from '../wire/index.js'
-import { applyMessages, type OpenedMessage } from './applying.js'
+import { applyMessages, keepLocal, type OpenedMessage } from './applying.js'
 import type { Repair } from './repair.js'
-import { asHeddleError, type Room, report } from './room.js'
+import { asHeddleError, isStrict, type Room, report } from './room.js'
 import type { Turn } from './store.js'
 
 /** Arrivals not looked at yet, above which servers are made to wait. */
@@ -74,6 +74,8 @@ export class Incoming {
   readonly #digests = new Map<string, EnvelopeDigest>()
   /** Silenced members whose head the others have to be told. */
   readonly #owed = new Set<string>()
+  /** Members whose messages beyond here were applied and do not count. */
+  readonly #retracting: RepairHead[] = []
   /** Senders of whom something is missing, in this turn. */
   #missing: Uint8Array[] = []
   #arrivals: Arrival[] = []
@@ -106,6 +108,7 @@ export class Incoming {
       if (opened) this.#openedOf.add(member)
       if (head.seq > toldSeq && standings.isSilenced(head.member)) this.#owed.add(member)
     }
+    for (const member of standings.silenced()) if (this.isBehind(member)) this.#fetchBehind(member)
     this.#oldestEpoch = mayBeLate ? 0n : undefined
   }
 
@@ -157,18 +160,44 @@ export class Incoming {
       const { member } = cut
       const isSelf = equalBytes(member, group.memberId)
       const applied = vector.get(member)
-      this.#standings.silence(slot, cut, isSelf || !this.#vouches ? undefined : applied)
+      this.#standings.silence(slot, cut, isSelf || isStrict(group) ? undefined : applied)
       this.#waiting.drop(member)
       if (isSelf && applied !== undefined && applied.seq > cut.seq) this.#standings.passOver(cut)
       if (isSelf) continue
       const key = toHex(member)
-      if (applied !== undefined && applied.seq > (this.#told.get(key) ?? 0n) && this.#vouches) this.#owed.add(key)
+      if (isStrict(group)) this.#retract(member)
+      else if (applied !== undefined && applied.seq > (this.#told.get(key) ?? 0n)) this.#owed.add(key)
       if (this.isBehind(member)) this.#fetchBehind(member)
     }
   }
 
-  get #vouches(): boolean {
-    return this.#room.group.public.document.policy.removalMode === RemovalMode.REMOVAL_MODE_VOUCHED
+  /** Takes back what does not count of a member whose messages are applied here (SPEC SYNC-029). */
+  #retract(member: Uint8Array): void {
+    const { vector } = this.#room
+    const limit = this.#standings.named(member) ?? { member, seq: 0n, hash: new Uint8Array(32) }
+    if (vector.seqOf(member) > limit.seq) this.#retracting.push(limit)
+  }
+
+  /** The log without what was taken back; the live document still has it and must end. */
+  async #applyRetraction(turn: Turn): Promise<HeddleError | undefined> {
+    const { replica, store, vector, id } = this.#room
+    let taken = false
+    for (const limit of this.#retracting.splice(0)) {
+      if (!replica.retract(turn, limit.member, limit.seq)) continue
+      taken = true
+      if (limit.seq > 0n) {
+        vector.advance(limit)
+        this.#putApplied(turn, limit)
+      } else {
+        vector.forget(limit.member)
+        turn.del(store.key('applied', limit.member))
+      }
+    }
+    if (!taken) return undefined
+    const local = replica.peek()
+    if (local !== undefined) await keepLocal(this.#room, turn, local)
+    const message = `edits of a removed member were taken back from document ${id}: close the document and open it again`
+    return new HeddleError('CRDT_TAINTED', message)
   }
 
   #fetchBehind(member: Uint8Array): void {
@@ -202,6 +231,11 @@ export class Incoming {
 
   /** Takes in all that has arrived. */
   async step(turn: Turn): Promise<Taken> {
+    this.#standings.strict = isStrict(this.#room.group)
+    if (this.#retracting.length > 0) {
+      const tainted = await this.#applyRetraction(turn)
+      if (tainted !== undefined) return { positions: new Map(), missing: [], tainted }
+    }
     const arrivals = this.#arrivals
     this.#arrivals = []
     this.release()
@@ -242,6 +276,7 @@ export class Incoming {
   noteTold(turn: Turn, head: Head): void {
     this.#told.set(toHex(head.member), head.seq)
     this.#owed.delete(toHex(head.member))
+    if (this.#standings.strict && !equalBytes(head.member, this.#room.group.memberId)) this.#standings.name(head, 0n)
     this.#putApplied(turn, head)
   }
 
@@ -438,7 +473,7 @@ export class Incoming {
   #noteDeps(deps: readonly Head[], epoch: bigint): void {
     for (const head of deps) {
       const { member } = head
-      if (!this.#vouches && this.#standings.isAfterSilence(member, epoch)) continue
+      if (isStrict(this.#room.group) && this.#standings.isAfterSilence(member, epoch)) continue
       if (!this.#standings.name(head, this.#room.vector.seqOf(member))) continue
       if (equalBytes(member, this.#room.group.memberId)) continue
       if (this.isBehind(member)) this.#fetchBehind(member)
@@ -481,9 +516,18 @@ export class Incoming {
     this.applied++
   }
 
+  /** Makes durable how much counts of whom; call it last in a turn. */
+  write(turn: Turn): void {
+    const { store, replica } = this.#room
+    if (this.#standings.strict) replica.settle(turn, (member, seq) => seq <= (this.#standings.named(member)?.seq ?? 0n))
+    for (const { member, record } of this.#standings.takeChanges()) {
+      if (record === undefined) turn.del(store.key('standing', member))
+      else turn.put(store.key('standing', member), StandingRecord.encode(record))
+    }
+  }
+
   /** Heads and standings become durable with the turn, and the opened messages come into the CRDT. */
   async #apply(turn: Turn): Promise<HeddleError | undefined> {
-    const { store } = this.#room
     const opened = this.#opened
     const moved = this.#moved
     this.#opened = []
@@ -492,10 +536,6 @@ export class Incoming {
       this.#putApplied(turn, head)
       if (envelope === undefined) this.#digests.delete(key)
       else this.#digests.set(key, digestOf(envelope))
-    }
-    for (const { member, record } of this.#standings.takeChanges()) {
-      if (record === undefined) turn.del(store.key('standing', member))
-      else turn.put(store.key('standing', member), StandingRecord.encode(record))
     }
     const tainted = await applyMessages(this.#room, turn, opened)
     if (tainted === undefined && moved.size > 0)

@@ -321,10 +321,10 @@ export class Outgoing {
     this.#hold = undefined
   }
 
-  /** What a reader edits stays here until it may write, and what anybody edits while the members may be split. */
+  /** What a reader edits stays here until it may write. */
   get #mayWrite(): boolean {
-    const { group, removed, alarms } = this.#room
-    return !removed && !alarms.isStanding && group.me.role !== Role.ROLE_READER
+    const { group, removed } = this.#room
+    return !removed && group.me.role !== Role.ROLE_READER
   }
 
   /** Local changes become durable without being sealed: nobody is there to take them, or a message is in flight. */

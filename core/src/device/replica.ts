@@ -6,6 +6,7 @@
 import { concatBytes, equalBytes, readU64, u64Bytes } from '../bytes.js'
 import { HeddleError } from '../errors.js'
 import type { CrdtBackend, CrdtDoc } from '../plugin/index.js'
+import type { Head } from '../wire/index.js'
 import type { DocumentStore, Turn } from './store.js'
 
 const compactionBytesMin = 256 * 1024
@@ -22,6 +23,8 @@ export class Replica {
   #snapshotBytes: number
   #logBytes: number
   #logEntries: number
+  /** Entries that may have to be taken back, the oldest first; only where members are removed strictly. */
+  #tail: TailEntry[]
 
   private constructor(
     doc: CrdtDoc,
@@ -38,6 +41,7 @@ export class Replica {
     this.#snapshotBytes = loaded.snapshot?.length ?? 0
     this.#logBytes = loaded.updates.reduce((sum, update) => sum + update.length, 0)
     this.#logEntries = loaded.updates.length
+    this.#tail = [...loaded.tail]
   }
 
   /** Opens the stored document. `actor` is fresh for every session. Throws STORAGE_CORRUPT. */
@@ -56,6 +60,42 @@ export class Replica {
     if (updates.length === 0) return
     this.doc.apply(updates)
     this.record(turn, updates)
+  }
+
+  /** `count` entries of the log from `entry` on are a member's message, which may have to be taken back (SPEC SYNC-029). */
+  mark(turn: Turn, entry: bigint, count: number, { member, seq }: Head): void {
+    if (count === 0) return
+    this.#tail.push({ entry, count: BigInt(count), member, seq })
+    turn.put(this.#store.key('tail', entry), concatBytes(u64Bytes(BigInt(count)), u64Bytes(seq), member))
+  }
+
+  /** Number of the next entry of the log. */
+  get nextEntry(): bigint {
+    return this.#nextEntry
+  }
+
+  /** Forgets which entries could be taken back, where they cannot any more. */
+  settle(turn: Turn, isSettled: (member: Uint8Array, seq: bigint) => boolean): void {
+    if (this.#tail.length === 0) return
+    this.#tail = this.#tail.filter(({ entry, member, seq }) => {
+      const settled = isSettled(member, seq)
+      if (settled) turn.del(this.#store.key('tail', entry))
+      return !settled
+    })
+  }
+
+  /**
+   * Takes a member's messages beyond a number out of the log; the live document still has them and must end. False when
+   * there is nothing to take back.
+   */
+  retract(turn: Turn, member: Uint8Array, beyondSeq: bigint): boolean {
+    const gone = this.#tail.filter((one) => equalBytes(one.member, member) && one.seq > beyondSeq)
+    for (const { entry, count } of gone) {
+      turn.del(this.#store.key('tail', entry))
+      for (let i = entry; i < entry + count; i++) turn.del(this.#store.key('log', i))
+    }
+    this.#tail = this.#tail.filter((one) => !gone.includes(one))
+    return gone.length > 0
   }
 
   /** Logs updates without applying them here: those of a document that is broken and will be opened from its log. */
@@ -122,7 +162,7 @@ export class Replica {
    * CRDT holds local changes no turn has taken: stored as a part of the state, they would never be sent after a crash.
    */
   compact(turn: Turn): void {
-    if (this.#logEntries < compactionEntriesMin) return
+    if (this.#logEntries < compactionEntriesMin || this.#tail.length > 0) return
     if (this.#logBytes < Math.max(compactionBytesMin, this.#snapshotBytes)) return
     const local = this.peek()
     if (local !== undefined && (this.#flushed === undefined || !equalBytes(local, this.#flushed))) return
@@ -144,7 +184,16 @@ export class Replica {
   }
 }
 
+/** `count` entries of the log, from `entry` on, are message `seq` of a member. */
+interface TailEntry {
+  readonly entry: bigint
+  readonly count: bigint
+  readonly member: Uint8Array
+  readonly seq: bigint
+}
+
 interface StoredState {
+  readonly tail: readonly TailEntry[]
   readonly snapshot: Uint8Array | undefined
   readonly updates: readonly Uint8Array[]
   readonly nextEntry: bigint
@@ -155,9 +204,16 @@ async function readState(store: DocumentStore): Promise<StoredState> {
   if (stored !== undefined && stored.length < 8)
     throw new HeddleError('STORAGE_CORRUPT', 'the stored snapshot is too short')
   const entries = await store.entries('log')
+  const tail = (await store.entries('tail')).map(({ key, value }) => ({
+    entry: readU64(key),
+    count: readU64(value),
+    seq: readU64(value, 8),
+    member: value.slice(16)
+  }))
   const last = entries.at(-1)
   const snapshotEnd = stored === undefined ? 0n : readU64(stored)
   return {
+    tail,
     snapshot: stored?.subarray(8),
     updates: entries.map(({ value }) => value),
     nextEntry: last === undefined ? snapshotEnd : readU64(last.key) + 1n

@@ -10,6 +10,7 @@ import type { Context } from '../plugin/index.js'
 import type { StateVector } from '../sync/index.js'
 import { DocumentRecord } from '../wire/index.js'
 import type { Alarms } from './alarms.js'
+import { RemovalMode } from '../wire/index.js'
 import type { DocumentEvent } from './api.js'
 import type { VerifyMember } from './identity.js'
 import type { LinkPool } from './links.js'
@@ -58,6 +59,11 @@ export function putDocument(turn: Turn, { store, group, joinedEpoch, removed, le
 export function report(room: Room, error: HeddleError): void {
   room.context.log('warn', 'document.problem', { document: room.id, code: error.code, message: error.message })
   room.emit({ type: 'problem', error })
+}
+
+/** Whether a removed member's last messages count only as far as others build on them (SPEC SYNC-029). */
+export function isStrict(group: MemberGroup): boolean {
+  return group.public.document.policy.removalMode === RemovalMode.REMOVAL_MODE_STRICT
 }
 
 /** Any thrown thing as a HeddleError. */

@@ -54,6 +54,8 @@ export class Rotation {
   }
 
   #arm(delayMs: number): void {
+    // The last turn of a document that is being closed may still begin an epoch.
+    if (this.#room.signal.aborted) return
     this.#timer = this.#room.context.clock.setTimer(delayMs, () => {
       this.#timer = undefined
       if (this.#room.removed || this.#room.leaving) return

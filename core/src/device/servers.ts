@@ -9,7 +9,7 @@ import { type LinkPool, type LinkUser, parseTicket } from './links.js'
 import type { Room } from './room.js'
 
 const serversMax = 7
-const reachTimeoutMs = 10_000
+const reachTimeoutMs = 6_000
 
 /** The server of a ticket, to be added or to come instead of another. Throws CONFIG_INVALID. */
 export function serverToAdd(ticket: string, room: Room, how?: 'instead'): ServerEntry {

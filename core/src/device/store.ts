@@ -41,6 +41,7 @@ const kinds = {
   standing: 'r',
   lack: 'k',
   fork: 'f',
+  tail: 't',
   alarm: 'A',
   genesis: 'G'
 } as const
@@ -245,6 +246,7 @@ export class DocumentStore {
       'standing',
       'lack',
       'fork',
+      'tail',
       'genesis'
     ] as const
     for (const kind of past) turn.delRange(this.range(kind))

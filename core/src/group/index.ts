@@ -12,18 +12,19 @@ export {
   readKeyPackage,
   saveKeyPackage
 } from './key-package.js'
-export type { BuiltCommit, MemberDeps } from './member-commit.js'
-export {
-  type BegunGroup,
-  type CreateGroup,
-  type FollowGroup,
-  type JoinGroup,
-  MemberGroup,
-  type MessageToOpen,
-  type Opened,
-  type ProcessedCommit
-} from './member-group.js'
+export { MemberGroup } from './member-group.js'
 export { memberIdOf } from './member-id.js'
+export type {
+  BegunGroup,
+  BuiltCommit,
+  CreateGroup,
+  FollowGroup,
+  JoinGroup,
+  MemberDeps,
+  MessageToOpen,
+  Opened,
+  ProcessedCommit
+} from './member-types.js'
 export { PADDING_BYTES, type SealedMessage, welcomeRefs } from './mls/index.js'
 export type { GroupRecord, StoredRecord } from './persistence.js'
 export { type GroupChange, type GroupDeps, type ProcessOptions, PublicGroup } from './public-group.js'

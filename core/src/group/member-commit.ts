@@ -10,6 +10,7 @@ import { type CommitPlan, planProposals } from './commit-plan.js'
 import { leafRules } from './extensions.js'
 import type { OwnKeyPackage } from './key-package.js'
 import { memberIdOf } from './member-id.js'
+import type { BuiltCommit, MemberDeps } from './member-types.js'
 import {
   buildEpoch,
   buildExternalEpoch,
@@ -28,29 +29,12 @@ import {
   typed
 } from './mls/index.js'
 import { savePending } from './persistence.js'
-import type { GroupDeps, PublicGroup } from './public-group.js'
+import type { PublicGroup } from './public-group.js'
 import { type RejoinBasis, readBasis, rejoinProposals, savePendingRejoin } from './rejoin.js'
 import type { RosterEntry } from './roster.js'
 
 /** Commit and Welcome travel in one ValueContent; 16 bytes are for its field headers. */
 const VALUE_BYTES_MAX = LIMITS.ValueContent.maxSize - 16
-
-export interface MemberDeps extends GroupDeps {
-  /** Milliseconds since the Unix epoch. */
-  readonly now: () => number
-  /** External pre-shared keys by id; the key stays the owner's. */
-  readonly externalPsk?: ((id: Uint8Array) => Uint8Array | undefined) | undefined
-}
-
-export interface BuiltCommit {
-  /** MLSMessage with the commit. */
-  readonly commit: Uint8Array
-  /** MLSMessage with the Welcome, when the commit adds anyone. To be released once the commit is decided. */
-  readonly welcome: Uint8Array | undefined
-  /** For `adopt`, once this commit is decided: secret, and durable before the commit leaves. */
-  readonly pending: Uint8Array
-  readonly next: PublicGroup
-}
 
 /** The member that commits. */
 export interface CommitParts {

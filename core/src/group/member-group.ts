@@ -8,21 +8,24 @@ import type { Proposal } from 'ts-mls/proposal.js'
 import { emptyBytes, equalBytes } from '../bytes.js'
 import { type CipherSuite, suiteOfName } from '../crypto/index.js'
 import { HeddleError } from '../errors.js'
-import { type DocumentExtension, Role, type ServerEntry } from '../wire/index.js'
+import { Role } from '../wire/index.js'
 import type { CommitPlan } from './commit-plan.js'
 import { EpochStore, RetainedEpoch } from './epoch-store.js'
 import { leafRules, readGroupExtensions, sameExtensions, writeGroupExtensions } from './extensions.js'
 import { generateKeyPackage, type KeyPackageOptions, type OwnKeyPackage } from './key-package.js'
-import {
-  type BuiltCommit,
-  buildMemberCommit,
-  buildRejoin,
-  type CommitParts,
-  type MemberDeps,
-  planFollowers,
-  zeroMember
-} from './member-commit.js'
+import { buildMemberCommit, buildRejoin, type CommitParts, planFollowers, zeroMember } from './member-commit.js'
 import { memberIdOf } from './member-id.js'
+import type {
+  BegunGroup,
+  BuiltCommit,
+  CreateGroup,
+  FollowGroup,
+  JoinGroup,
+  MemberDeps,
+  MessageToOpen,
+  Opened,
+  ProcessedCommit
+} from './member-types.js'
 import {
   checkMembershipTag,
   createGroupInfo,
@@ -54,58 +57,6 @@ import { PublicGroup } from './public-group.js'
 import { type RejoinBasis, readPendingRejoin } from './rejoin.js'
 import type { RosterEntry } from './roster.js'
 import { checkSuccession, successionOf } from './successor.js'
-
-export interface CreateGroup {
-  /** 16 bytes, random. */
-  readonly groupId: Uint8Array
-  readonly keyPackage: OwnKeyPackage
-  readonly document: DocumentExtension
-  readonly servers: readonly ServerEntry[]
-  readonly faultBound: number
-  /** Role of members that are given none; not admin. */
-  readonly defaultRole: Role
-}
-
-/** What `join` takes. */
-export interface JoinGroup {
-  /** MLSMessage. */
-  readonly welcome: Uint8Array
-  readonly keyPackage: OwnKeyPackage
-  /** The group that the new one branches from or succeeds, when it does: its keys are needed to get in. */
-  readonly predecessor?: MemberGroup | undefined
-}
-
-/** A group that follows another: at epoch 0 with this device alone, and the commit that adds the others. */
-export interface BegunGroup {
-  readonly group: MemberGroup
-  readonly first: BuiltCommit
-}
-
-/** Who comes along: key packages from `successorKeyPackage`, and this device's own. */
-export interface FollowGroup {
-  readonly keyPackage: OwnKeyPackage
-  /** MLSMessages with KeyPackages, of the others. */
-  readonly members: readonly Uint8Array[]
-}
-
-export type ProcessedCommit =
-  | { readonly removed: false; readonly group: MemberGroup }
-  /** This device was removed: it stays in its epoch, where it can still open what was sent before. */
-  | { readonly removed: true; readonly next: PublicGroup }
-
-export interface MessageToOpen extends SealedMessage {
-  readonly epoch: bigint
-  /** What the sender passed to `encrypt`. */
-  readonly aad: Uint8Array
-}
-
-export interface Opened {
-  readonly plaintext: Uint8Array
-  readonly memberId: Uint8Array
-  /** At the epoch of the message. */
-  readonly role: Role
-  readonly leafIndex: number
-}
 
 export class MemberGroup {
   readonly public: PublicGroup
@@ -246,10 +197,10 @@ export class MemberGroup {
 
   /**
    * MLSMessage with a GroupInfo of this epoch, ratchet tree included, for `PublicGroup.fromGroupInfo`; with `externalPub`
-   * also for `resync` of a member that lost its keys.
+   * also for `resync` of a member that lost its keys. Without it, an object whose epoch is over can still say it.
    */
   async groupInfo({ externalPub = false }: { readonly externalPub?: boolean } = {}): Promise<Uint8Array> {
-    this.#check()
+    if (externalPub) this.#check()
     const signer = this.me.leafIndex
     const extensions = externalPub ? [externalPubExtension(await externalKeyOf(this.#member, this.#suite))] : []
     return encodeGroupInfoMessage(
@@ -260,7 +211,7 @@ export class MemberGroup {
   /**
    * Builds a commit, always with new keys for this device. Nothing changes until `adopt`. Throws FORBIDDEN when this
    * member may not, INVALID or MALFORMED when nobody could, as every validator would, LIMIT_EXCEEDED when it is too much
-   * for one commit.
+   * for one commit, NOT_FOUND for a pre-shared key that this device has not.
    */
   buildCommit(plan: CommitPlan = {}): Promise<BuiltCommit> {
     return this.#build(plan, [], this.#psks)
@@ -351,8 +302,9 @@ export class MemberGroup {
   }
 
   /**
-   * Enters the epoch that another member's commit begins. Throws as `PublicGroup.processCommit` does, and INVALID with
-   * `info.poison` for a commit that observers accept and no member can; then nothing has changed.
+   * Enters the epoch that another's commit begins. Throws as `PublicGroup.processCommit` does, and INVALID with
+   * `info.poison` for a commit that observers accept and this member cannot process: `psk` when it has not a key that the
+   * commit needs, otherwise by its sender's fault; then nothing has changed.
    */
   processCommit(commit: Uint8Array): Promise<ProcessedCommit> {
     return this.#exclusively(async () => {

@@ -21,6 +21,11 @@ interface Standing {
 }
 
 export class Standings {
+  /**
+   * In strict mode what this device has applied does not count by itself, so everything that is named has to be
+   * remembered.
+   */
+  strict = false
   readonly #members = new Map<string, Standing>()
   readonly #dirty = new Set<string>()
 
@@ -48,6 +53,16 @@ export class Standings {
     return standing?.silencedSlot === undefined ? undefined : (standing.named?.seq ?? 0n)
   }
 
+  /** How far the member's messages are named, by others or by this device. */
+  named(member: Uint8Array): RepairHead | undefined {
+    return this.#members.get(toHex(member))?.named
+  }
+
+  /** Members whose right to write a commit has taken. */
+  silenced(): readonly Uint8Array[] {
+    return [...this.#members.values()].flatMap(({ member, silencedSlot }) => (silencedSlot === undefined ? [] : [member]))
+  }
+
   /** Whether the commit of some slot took this member's right to write. */
   isSilenced(member: Uint8Array): boolean {
     return this.#members.get(toHex(member))?.silencedSlot !== undefined
@@ -67,7 +82,8 @@ export class Standings {
     const key = toHex(head.member)
     const standing = this.#members.get(key)
     const silenced = standing?.silencedSlot !== undefined
-    if (head.seq <= (standing?.named?.seq ?? 0n) || (!silenced && head.seq <= appliedSeq)) return false
+    const isNeeded = silenced || this.strict || head.seq > appliedSeq
+    if (head.seq <= (standing?.named?.seq ?? 0n) || !isNeeded) return false
     this.#of(head.member).named = head
     return silenced
   }
@@ -75,7 +91,8 @@ export class Standings {
   /** The member's chain has come this far here: what was named up to there need not be remembered while it may write. */
   reached(member: string, seq: bigint): void {
     const standing = this.#members.get(member)
-    if (standing?.named === undefined || standing.silencedSlot !== undefined || standing.named.seq > seq) return
+    if (this.strict || standing?.named === undefined || standing.silencedSlot !== undefined || standing.named.seq > seq)
+      return
     standing.named = undefined
     this.#dirty.add(member)
   }

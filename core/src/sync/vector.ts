@@ -60,6 +60,13 @@ export class StateVector {
     this.#changed.add(key)
   }
 
+  /** The member's chain begins anew. */
+  forget(member: Uint8Array): void {
+    const key = toHex(member)
+    this.#heads.delete(key)
+    this.#changed.delete(key)
+  }
+
   /** Whether every head is at or behind this vector's. */
   covers(heads: Iterable<Head>): boolean {
     for (const head of heads) if (this.seqOf(head.member) < head.seq) return false

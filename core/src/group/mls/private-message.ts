@@ -170,9 +170,10 @@ function senderDataAad({ groupId, epoch }: MessageEpoch): Uint8Array {
   return new TlsWriter(32).vector(groupId).uint64(epoch).uint8(CONTENT_APPLICATION).finish()
 }
 
-function senderDataKeys(
+/** RFC 9420 section 6.3.2. */
+export function senderDataKeys(
   ciphertext: Uint8Array,
-  { senderDataSecret }: MessageEpoch,
+  { senderDataSecret }: Pick<MessageEpoch, 'senderDataSecret'>,
   crypto: CryptoProvider,
   suite: CipherSuite
 ): { key: Uint8Array; nonce: Uint8Array } {

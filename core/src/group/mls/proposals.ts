@@ -191,8 +191,8 @@ function checkLeaves(
     const leaf = at % 2 === 0 ? leafAt(nodes, at / 2) : undefined
     if (leaf !== undefined) checkSupports(leaf, extensions, required)
   }
+  // Who is added does not process the commit, so it need not know the types of its proposals (section 12.2).
   for (const type of customTypes)
-    // Who is added does not process the commit, so it need not know the types of its proposals (section 12.2).
     for (const { index, leaf } of leavesOf(nodes))
       ensureValid(
         added.has(index) || leaf.capabilities.proposals.includes(type),

@@ -4,8 +4,9 @@ import { directPath, leafWidth, toLeafIndex, toNodeIndex } from 'ts-mls/treemath
 import { describe, expect, test } from 'vitest'
 import { toHex } from '../../bytes.js'
 import { keyPackageFor, seeded, testDeps } from '../testing/world.js'
+import { TlsWriter } from './tls.js'
 import { changedNodes, type HashedTree, hashTree, leavesOf, rootHash } from './tree.js'
-import { decodeTree, encodeTree } from './tree-codec.js'
+import { decodeTree, encodeTree, nodeBytes } from './tree-codec.js'
 import { checkCredentialsSupported, checkKeysUnique } from './tree-validation.js'
 
 const deps = testDeps(80)
@@ -157,6 +158,13 @@ describe('the encoding of a tree', () => {
     expect(() => decodeTree(Uint8Array.of(3, 0, 0, 0))).toThrow(malformed)
     expect(() => decodeTree(Uint8Array.of(1, 2))).toThrow(malformed)
     expect(() => decodeTree(bytes, bytes.length - 1)).toThrow(malformed)
+    // A length in a node that is not in its shortest form, which ts-mls takes.
+    const leaf = nodeBytes({ nodeType: 'leaf', leaf: keyPackage.leafNode })
+    const tree = (node: Uint8Array): Uint8Array => new TlsWriter().vector(Uint8Array.of(1, ...node)).finish()
+    expect(decodeTree(tree(leaf))).toHaveLength(1)
+    const longer = Uint8Array.of(1, 0x40, 32, ...leaf.subarray(2))
+    expect(decodeNode(longer, 0)?.[1]).toBe(longer.length)
+    expect(() => decodeTree(tree(longer))).toThrow(malformed)
     expect(() => decodeTree(new Uint8Array(5_000).fill(0, 2).with(0, 0x53).with(1, 0x86))).toThrow(malformed)
   })
 })

@@ -95,16 +95,10 @@ export async function joinByWelcome(
 ): Promise<Joined> {
   const { crypto, suite, leafRules, outOfBandTree } = parts
   const { mls } = suite
-  ensureValid(welcome.cipherSuite === keyPackage.cipherSuite, 'The Welcome is for another cipher suite')
-  const groupSecrets = await openGroupSecrets(welcome, keyPackage, secrets, suite)
-  const { joinerSecret, psks } = groupSecrets
-  ensureValid(joinerSecret.length === SECRET_BYTES, 'The joiner secret has not the length of the hash')
-  // Whether the group is at its start is known only when its GroupInfo is open; `checkPskIds` is asked again then.
-  checkPskIds(psks, true)
-  const pskSecret = await pskSecretOf(psks, parts.psks ?? (() => undefined), suite)
-  const groupInfo = await openGroupInfo(welcome, joinerSecret, pskSecret, suite)
+  const opened = await openWelcome(welcome, keyPackage, secrets, suite, parts.psks)
+  const { groupInfo, joinerSecret, pskSecret, pathSecret, pskIds } = opened
   const state = await verifyGroupInfo(groupInfo, crypto, suite, leafRules, outOfBandTree)
-  checkPskIds(psks, state.context.epoch === 1n)
+  checkPskIds(pskIds, state.context.epoch === 1n)
   const leafIndex = ownLeaf(state, keyPackage)
   const [schedule, encryptionSecret] = await deriveKeySchedule(joinerSecret, pskSecret, state.context, mls.kdf)
   for (const secret of [joinerSecret, pskSecret]) secret.fill(0)
@@ -118,10 +112,36 @@ export async function joinByWelcome(
     'The confirmation tag of the GroupInfo is wrong'
   )
   schedule.confirmationKey.fill(0)
-  const above = await keysAbove(state, leafIndex, groupInfo.signer, groupSecrets.pathSecret, suite)
+  const above = await keysAbove(state, leafIndex, groupInfo.signer, pathSecret, suite)
   const privateKeys = new Map([...above, [2 * leafIndex, secrets.leafKey] as const])
   const member = { leafIndex, privateKeys, secrets: kept(schedule), resumption: new Map() }
-  return { public: state, member, encryptionSecret, groupInfo, pskIds: psks }
+  return { public: state, member, encryptionSecret, groupInfo, pskIds }
+}
+
+export interface OpenedWelcome {
+  readonly groupInfo: GroupInfo
+  readonly joinerSecret: Uint8Array
+  readonly pskSecret: Uint8Array
+  readonly pathSecret: Uint8Array | undefined
+  readonly pskIds: readonly PreSharedKeyID[]
+}
+
+/** What a Welcome says to the owner of a key package; the GroupInfo is not verified. Throws as `joinByWelcome`. */
+export async function openWelcome(
+  welcome: Welcome,
+  keyPackage: KeyPackage,
+  secrets: KeyPackageSecrets,
+  suite: CipherSuite,
+  source: PskSource = () => undefined
+): Promise<OpenedWelcome> {
+  ensureValid(welcome.cipherSuite === keyPackage.cipherSuite, 'The Welcome is for another cipher suite')
+  const { joinerSecret, psks: pskIds, pathSecret } = await openGroupSecrets(welcome, keyPackage, secrets, suite)
+  ensureValid(joinerSecret.length === SECRET_BYTES, 'The joiner secret has not the length of the hash')
+  // Whether the group is at its start is known only from its GroupInfo; who joins asks again.
+  checkPskIds(pskIds, true)
+  const pskSecret = await pskSecretOf(pskIds, source, suite)
+  const groupInfo = await openGroupInfo(welcome, joinerSecret, pskSecret, suite)
+  return { groupInfo, joinerSecret, pskSecret, pathSecret, pskIds }
 }
 
 async function openGroupSecrets(

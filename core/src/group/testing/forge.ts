@@ -1,10 +1,11 @@
 /** Commits that an honest member would not build, signed with a member's real keys; read from its stored records. */
-import { createMembershipTag } from 'ts-mls/authenticatedContent.js'
+import { createMembershipTag, makeProposalRef } from 'ts-mls/authenticatedContent.js'
 import type { Commit } from 'ts-mls/commit.js'
 import {
   createContentCommitSignature,
   type FramedContent,
   type FramedContentAuthData,
+  signFramedContentTBS,
   toTbs
 } from 'ts-mls/framedContent.js'
 import type { GroupContext } from 'ts-mls/groupContext.js'
@@ -21,6 +22,7 @@ import {
   decodePublicMessage,
   encodeKeyPackage,
   encodePublicMessage,
+  type PskSource,
   type PublicState
 } from '../mls/index.js'
 import { readRecords } from '../persistence.js'
@@ -35,6 +37,8 @@ export interface ForgeOptions {
   readonly leafKey?: Uint8Array
   /** Public keys of the path's nodes, upwards, instead of those that fit the path secrets. */
   readonly pathKey?: (honest: Uint8Array) => Uint8Array
+  /** Pre-shared keys, instead of none. */
+  readonly psks?: PskSource
 }
 
 /** A commit with these proposals, right in everything but what Heddle allows. */
@@ -48,7 +52,8 @@ export async function forge(
   const { suite } = member.group.public
   const rules = {
     suite: options.pathKey === undefined ? suite : lyingSuite(suite, options.pathKey),
-    leafRules: () => {}
+    leafRules: () => {},
+    psks: options.psks
   }
   const built = await buildEpoch(
     memberState,
@@ -193,4 +198,31 @@ export async function editedExternal(
   )
   const auth = { ...message.auth, signature }
   return encodePublicMessage({ content: framedContent, auth, senderType: 'new_member_commit' })
+}
+
+/** A proposal in a message of its own, as Heddle's devices never send them, and its reference. */
+export async function proposalMessage(
+  member: Member,
+  proposal: Proposal
+): Promise<{ readonly message: Uint8Array; readonly reference: Uint8Array }> {
+  const { state, signatureKey, memberState } = secretsOf(member)
+  const { mls } = member.group.public.suite
+  const { context } = state
+  const sender = { senderType: 'member', leafIndex: memberState.leafIndex } as const
+  const { groupId, epoch } = context
+  const content = { contentType: 'proposal', proposal, groupId, epoch, sender, authenticatedData: NOTHING } as const
+  const tbs = toTbs(content, 'mls_public_message', context)
+  const auth = {
+    contentType: 'proposal',
+    signature: await signFramedContentTBS(signatureKey, tbs, mls.signature)
+  } as const
+  const membershipTag = await createMembershipTag(
+    memberState.secrets.membershipKey,
+    { contentTbs: tbs, auth },
+    mls.hash
+  )
+  return {
+    message: encodePublicMessage({ content, auth, senderType: 'member', membershipTag }),
+    reference: await makeProposalRef({ wireformat: 'mls_public_message', content, auth }, mls.hash)
+  }
 }

@@ -198,6 +198,7 @@ export const STORAGE_RECORDS = {
   MailboxRecord: { server: { number: 0x09, ofDocument: true, key: 'mailbox' } },
   JoinRecord: { device: { number: 0x6a, ofDocument: false, key: 'group mailbox' } },
   AlarmRecord: { device: { number: 0x41, ofDocument: true, key: 'member' } },
+  Create: { device: { number: 0x47, ofDocument: true, key: 'server, or nothing' } },
   StateDutyRecord: { device: { number: 0x53, ofDocument: true, key: '' } },
   AppliedRecord: { device: { number: 0x61, ofDocument: true, key: 'member' } },
   ForkRecord: { device: { number: 0x66, ofDocument: true, key: 'member' } },

@@ -1,11 +1,17 @@
-/** Bundles a module into one file of plain JavaScript, as an app's bundler would, with the repository's vite. */
+/**
+ * Bundles a module into one file of plain JavaScript, as an app's bundler would, with the repository's vite. For code
+ * that was generated a moment ago, for what runs in a browser, and for sizes.
+ */
 import { fileURLToPath } from 'node:url'
 import { build } from 'vite'
 
-const entryName = 'heddle-test-entry'
+const entryName = 'heddle-entry'
 
-/** The code of one ES module that contains everything `source`, a module itself, imports by absolute paths. */
-export async function bundle(source: string): Promise<string> {
+/**
+ * The code of one ES module that contains everything `source`, a module itself, imports by absolute paths. Node's own
+ * modules stay imports.
+ */
+export async function bundle(source: string, options: { readonly minify?: boolean } = {}): Promise<string> {
   const protobufWire = fileURLToPath(import.meta.resolve('@bufbuild/protobuf/wire'))
   const built = await build({
     configFile: false,
@@ -21,7 +27,7 @@ export async function bundle(source: string): Promise<string> {
     ],
     build: {
       write: false,
-      minify: false,
+      minify: options.minify ?? false,
       target: 'es2022',
       modulePreload: false,
       rolldownOptions: {
