@@ -4,7 +4,7 @@ import type { Document } from '../src/index.js'
 import { textOf, World } from './world.js'
 
 const dayMs = 86_400_000
-/** The default policy keeps epochs for 14 days. */
+/** The default policy keeps epochs for 14 days. That nobody renews keys meanwhile leaves the days as the only reason. */
 const retainedMs = 14 * dayMs
 
 /** Epochs of which the device has any record of the group room, ascending. */
@@ -23,7 +23,9 @@ async function epochsStored(world: World, name: string): Promise<readonly bigint
 
 async function twoWithAnOldEpoch(seed: number): Promise<{ world: World; ada: Document; bob: Document }> {
   const world = await World.create({ seed })
-  const ada = await world.settle((await world.openDevice('ada')).create({ servers: world.tickets }))
+  const ada = await world.settle(
+    (await world.openDevice('ada')).create({ servers: world.tickets, policy: { rotationHours: 0 } })
+  )
   const bob = await world.settle((await world.openDevice('bob')).join(await world.settle(ada.invite())))
   textOf(bob).insert(0, 'old ')
   await world.settle(bob.settled('safe'))

@@ -82,7 +82,6 @@ export class Verification {
     this.#room = room
     this.#verify = verify
     this.#changed = changed
-    room.signal.addEventListener('abort', () => this.#giveUp(), { once: true })
   }
 
   of(memberId: Uint8Array): Verified {
@@ -107,11 +106,6 @@ export class Verification {
   /** The app's word on who asks to join; undefined when there is no need to wait for it. */
   ofJoiner(joiner: Omit<RosterEntry, 'leafIndex' | 'role'>): Promise<MemberVerdict['verdict']> | undefined {
     return this.#verify && this.#ask(joiner, true).then(({ verification }) => verification)
-  }
-
-  /** Who waits for the app's word waits no longer. */
-  #giveUp(): void {
-    for (const ask of this.#asks.splice(0)) void ask()
   }
 
   #enqueue(entry: RosterEntry): Promise<void> {

@@ -60,7 +60,9 @@ export class Standings {
 
   /** Members whose right to write a commit has taken. */
   silenced(): readonly Uint8Array[] {
-    return [...this.#members.values()].flatMap(({ member, silencedSlot }) => (silencedSlot === undefined ? [] : [member]))
+    return [...this.#members.values()].flatMap(({ member, silencedSlot }) =>
+      silencedSlot === undefined ? [] : [member]
+    )
   }
 
   /** Whether the commit of some slot took this member's right to write. */

@@ -1,4 +1,11 @@
-import { addLeafNode, encodeRatchetTree, type RatchetTree, removeLeafNode, updateLeafNode } from 'ts-mls/ratchetTree.js'
+import {
+  addLeafNode,
+  decodeNode,
+  encodeRatchetTree,
+  type RatchetTree,
+  removeLeafNode,
+  updateLeafNode
+} from 'ts-mls/ratchetTree.js'
 import { treeHashRoot } from 'ts-mls/treeHash.js'
 import { directPath, leafWidth, toLeafIndex, toNodeIndex } from 'ts-mls/treemath.js'
 import { describe, expect, test } from 'vitest'
