@@ -36,7 +36,7 @@ describe('npm run compat', { timeout: 120_000 }, () => {
     for (const path of ['proto', 'buf.yaml']) await cp(join(repository, path), join(copy, path), { recursive: true })
     await symlink(join(repository, 'node_modules'), join(copy, 'node_modules'))
     await writeFile(join(copy, '.gitignore'), 'node_modules\n')
-  }, 60_000)
+  }, 120_000)
   afterAll(() => dispose())
 
   const edit = async (from: string, to: string) => {

@@ -359,7 +359,7 @@ describe('compatibility', () => {
     }
     before = await read(false)
     after = await read(true)
-  }, 60_000)
+  }, 120_000)
   const models = (suite: string, index: number): readonly [Model, Model] => {
     const [old, now] = [before.get(packageOf(suite, index)), after.get(packageOf(suite, index))]
     if (old === undefined || now === undefined) throw new Error(`no models of ${suite} ${index}`)

@@ -15,7 +15,7 @@ describe('fixture schema', () => {
     const image = await compileFixtures(folder.path)
     model = readModel(image.bytes, 'fixture.v1')
     sources = await generateSources(repository, image, model, '../../../../../core/src/wire/runtime.js')
-  }, 60_000)
+  }, 120_000)
 
   test('has no findings', () => {
     expect(lint(model)).toEqual([])

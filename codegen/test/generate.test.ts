@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { main } from '../src/main.js'
 import { repository } from './support/compile.js'
 
-describe('generate', () => {
+describe('generate', { timeout: 120_000 }, () => {
   let copy: string
   let dispose: () => PromiseLike<void>
   beforeAll(async () => {
@@ -17,7 +17,7 @@ describe('generate', () => {
       await cp(join(repository, path), join(copy, path), { recursive: true })
     }
     await symlink(join(repository, 'node_modules'), join(copy, 'node_modules'))
-  }, 60_000)
+  }, 120_000)
   afterAll(() => dispose())
 
   const run = async (...args: readonly string[]) => {

@@ -33,7 +33,7 @@ describe('lint', () => {
     await using folder = await temporaryFolder()
     const sources = Object.fromEntries(files.map((file) => [`broken/${file}`, sourceOf(file)]))
     image = (await compileSources(sources, folder.path)).bytes
-  }, 60_000)
+  }, 120_000)
 
   test.each(files)('finds what %s announces and nothing else', (file) => {
     const announced = announcedIn(sourceOf(file))

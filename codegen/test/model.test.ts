@@ -16,7 +16,7 @@ describe('the model of the fixtures', () => {
   beforeAll(async () => {
     await using folder = await temporaryFolder()
     model = readModel((await compileFixtures(folder.path)).bytes, 'fixture.v1')
-  }, 60_000)
+  }, 120_000)
   const fieldOf = (message: string, name: string) => {
     const field = messageNamed(model, message)?.fields.find((candidate) => candidate.name === name)
     if (field === undefined) throw new Error(`no field ${message}.${name}`)

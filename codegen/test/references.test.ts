@@ -21,7 +21,7 @@ describe('proto/ and SPEC.md', () => {
   let model: Model
   beforeAll(async () => {
     model = await protocolModel()
-  }, 60_000)
+  }, 120_000)
 
   test('clauses that comments cite exist', () => {
     const all = sources.flatMap((source) =>

@@ -24,9 +24,11 @@ async function epochsStored(world: World, name: string): Promise<readonly bigint
 async function twoWithAnOldEpoch(seed: number): Promise<{ world: World; ada: Document; bob: Document }> {
   const world = await World.create({ seed })
   const ada = await world.settle(
-    (await world.openDevice('ada')).create({ servers: world.tickets, policy: { rotationHours: 0 } })
+    (await world.openDevice('ada')).create({ servers: world.tickets })
   )
   const bob = await world.settle((await world.openDevice('bob')).join(await world.settle(ada.invite())))
+  await world.settle(ada.setPolicy({ rotationHours: 0 }))
+  await world.until(() => bob.status().epoch === ada.status().epoch)
   textOf(bob).insert(0, 'old ')
   await world.settle(bob.settled('safe'))
   await world.until(() => textOf(ada).toString() === 'old ')

@@ -315,6 +315,20 @@ describe('a hostile GroupInfo', () => {
       await expect(PublicGroup.fromGroupInfo(await withUnmerged(change), w.a.deps)).rejects.toThrow(/unmerged leaf/)
   })
 
+  test('with a key that nobody can encrypt to is refused, in a leaf and above', async () => {
+    const w = await world(753)
+    const kinds = ['leaf', 'parent'] as const
+    for (const kind of kinds) {
+      const bytes = await withTree(w.a, (nodes) => {
+        const node = nodes.find((one) => one?.nodeType === kind)
+        const hpkePublicKey = new Uint8Array(32)
+        if (node?.nodeType === 'parent') Object.assign(node.parent, { hpkePublicKey })
+        else if (node?.nodeType === 'leaf') Object.assign(node.leaf, { hpkePublicKey })
+      })
+      await expect(PublicGroup.fromGroupInfo(bytes, w.a.deps)).rejects.toThrow(/no HPKE key of the suite/)
+    }
+  })
+
   test('that a member did not sign is refused', async () => {
     const w = await world(752)
     const groupInfo = decodeGroupInfoMessage(await w.a.group.groupInfo())

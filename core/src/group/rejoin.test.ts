@@ -1,4 +1,4 @@
-import type { LeafNode } from 'ts-mls/leafNode.js'
+import { type LeafNode, type LeafNodeTBSCommit, signLeafNodeCommit } from 'ts-mls/leafNode.js'
 import type { Proposal } from 'ts-mls/proposal.js'
 import { describe, expect, test } from 'vitest'
 import { emptyBytes, toHex, utf8 } from '../bytes.js'
@@ -269,6 +269,28 @@ describe('an external commit', () => {
         reason
       )
     }
+  })
+
+  test('under the encryption key of the old leaf is refused', async () => {
+    const lost = await lostMember(926)
+    const { world } = lost
+    const honest = decodePublicMessage(await externalCommit(lost, [removal(lost.lost), resumption(lost.lost)]))
+    const { context, tree } = world.observer.state
+    const { leafIndex } = lost.lost.group.me
+    const old = leafAt(tree.nodes, leafIndex)?.hpkePublicKey ?? emptyBytes
+    const commit = await editedExternal(
+      lost.lost,
+      honest,
+      context,
+      (proposals) => proposals,
+      async (path) => {
+        const place = { groupId: context.groupId, leafIndex, hpkePublicKey: old }
+        const tbs = { ...path.leafNode, ...place, leafNodeSource: 'commit' } as LeafNodeTBSCommit
+        const { signature } = world.observer.suite.mls
+        return { ...path, leafNode: await signLeafNodeCommit(tbs, secretsOf(lost.lost).signatureKey, signature) }
+      }
+    )
+    await expectRefused(world, lost.lost, commit, 'INVALID', /keeps the encryption key of the old leaf/)
   })
 
   test('of an outsider, or of one member for another, is refused', async () => {

@@ -8,6 +8,7 @@ import type { Proposal } from 'ts-mls/proposal.js'
 import { encodeRequiredCapabilities } from 'ts-mls/requiredCapabilities.js'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { utf8 } from '../../bytes.js'
+import { MLS_PROPOSALS } from '../../wire/index.js'
 import { leafRules } from '../extensions.js'
 import type { OwnKeyPackage } from '../index.js'
 import { lyingKeyPackage, secretsOf } from '../testing/forge.js'
@@ -279,6 +280,13 @@ describe('a member’s commit (12.2) is refused', () => {
   test('with proposals of a type that some member who processes it does not support', async () => {
     const custom: Proposal = { proposalType: 0xf7ff, proposalData: new Uint8Array(0) }
     await expectRefused([custom], /does not support proposals of type/)
+    // Who is added does not process it.
+    const [, ...notRequired] = state.context.extensions
+    const from = { ...state, context: { ...state.context, extensions: notRequired } }
+    const { capabilities } = joiner.keyPackage.leafNode
+    const simple = await lyingKeyPackage(joiner, { capabilities: { ...capabilities, proposals: [] } }, deps)
+    const known: Proposal = { proposalType: MLS_PROPOSALS.cut.type, proposalData: new Uint8Array(0) }
+    await expect(apply([add(simple), known], { from })).resolves.toMatchObject({ added: [2] })
   })
   test('with proposals of unknown types, which is what a malformed Add looks like', async () => {
     for (const proposalType of [0, 1, 9, 0x0a0a, 0xefff])

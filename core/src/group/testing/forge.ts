@@ -13,6 +13,7 @@ import { signKeyPackage } from 'ts-mls/keyPackage.js'
 import { type LeafNode, type LeafNodeTBSKeyPackage, signLeafNodeKeyPackage } from 'ts-mls/leafNode.js'
 import type { Proposal } from 'ts-mls/proposal.js'
 import type { PublicMessage } from 'ts-mls/publicMessage.js'
+import type { UpdatePath } from 'ts-mls/updatePath.js'
 import { expect } from 'vitest'
 import type { CipherSuite } from '../../crypto/index.js'
 import { type ErrorName, HeddleError } from '../../errors.js'
@@ -174,17 +175,18 @@ async function tag(member: Member, content: FramedContent, auth: FramedContentAu
   return encodePublicMessage({ content, auth, senderType: 'member', membershipTag })
 }
 
-/** An external commit with its proposals changed, signed again with the signature key of `member`. */
+/** An external commit with its proposals or path changed, signed again with the signature key of `member`. */
 export async function editedExternal(
   member: Member,
   message: PublicMessage,
   context: GroupContext,
-  change: (proposals: readonly Proposal[]) => readonly Proposal[]
+  change: (proposals: readonly Proposal[]) => readonly Proposal[],
+  changePath: (path: UpdatePath) => Promise<UpdatePath> = async (path) => path
 ): Promise<Uint8Array> {
   const { proposals, path } = commitOf(message)
   const plain = proposals.flatMap((item) => (item.proposalOrRefType === 'proposal' ? [item.proposal] : []))
   const commit: Commit = {
-    path,
+    path: path && (await changePath(path)),
     proposals: change(plain).map((proposal) => ({ proposalOrRefType: 'proposal', proposal }))
   }
   const { framedContent, signature } = await createContentCommitSignature(
