@@ -23,9 +23,7 @@ async function epochsStored(world: World, name: string): Promise<readonly bigint
 
 async function twoWithAnOldEpoch(seed: number): Promise<{ world: World; ada: Document; bob: Document }> {
   const world = await World.create({ seed })
-  const ada = await world.settle(
-    (await world.openDevice('ada')).create({ servers: world.tickets })
-  )
+  const ada = await world.settle((await world.openDevice('ada')).create({ servers: world.tickets }))
   const bob = await world.settle((await world.openDevice('bob')).join(await world.settle(ada.invite())))
   await world.settle(ada.setPolicy({ rotationHours: 0 }))
   await world.until(() => bob.status().epoch === ada.status().epoch)

@@ -229,11 +229,30 @@ describe('GROUP-033: the app’s word on a member', () => {
     await world.dispose()
   })
 
-  it('is not waited for when the document is closed', async () => {
-    const { world, doc } = await founded(6007, () => new Promise(() => {}))
+  it('is what it was asked for last, whichever answer comes last', async () => {
+    const answers: ((verdict: MemberVerdict) => void)[] = []
+    const { world, doc } = await founded(6008, () => new Promise((resolve) => answers.push(resolve)))
     const asking = doc.verifyMembers()
+    await world.until(() => answers.length === 2)
+    answers[1]?.({ verdict: 'verified', displayName: 'Ada' })
+    answers[0]?.({ verdict: 'rejected' })
+    await world.settle(asking)
+    await world.pass(10)
+    expect(doc.members()).toMatchObject([{ verification: 'verified', displayName: 'Ada' }])
+    await world.dispose()
+  })
+
+  it('is not waited for when the document is closed', async () => {
+    let calls = 0
+    const { world, doc } = await founded(6007, () => {
+      calls++
+      return new Promise(() => {})
+    })
+    const asking = Promise.all(Array.from({ length: 40 }, () => doc.verifyMembers()))
     await world.settle(doc[Symbol.asyncDispose]())
     await world.settle(asking)
+    // Nor is it asked more than that.
+    expect(calls).toBe(16)
     await world.dispose()
   })
 })

@@ -28,11 +28,14 @@ export function fill(byte: number, count: number): Spelled {
 }
 
 export function join(...parts: readonly Spelled[]): Spelled {
-  const filled = parts.filter(({ length }) => length > 0)
-  return {
-    text: filled.map(({ text }) => text).join(' '),
-    length: filled.reduce((sum, { length }) => sum + length, 0)
+  let text = ''
+  let length = 0
+  for (const part of parts) {
+    if (part.length === 0) continue
+    text = length === 0 ? part.text : `${text} ${part.text}`
+    length += part.length
   }
+  return { text, length }
 }
 
 export function repeat(part: Spelled, count: number): Spelled {

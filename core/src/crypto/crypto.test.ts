@@ -2,6 +2,7 @@ import { Aes128Gcm, DhkemX25519HkdfSha256, HkdfSha256, CipherSuite as HpkeSuite 
 import { ed25519, x25519 } from '@noble/curves/ed25519.js'
 import { bytesToNumberLE, numberToBytesLE } from '@noble/curves/utils.js'
 import { sha512 } from '@noble/hashes/sha2.js'
+import { XWing } from '@noble/post-quantum/hybrid.js'
 import { describe, expect, test } from 'vitest'
 import { concatBytes, toHex, utf8 } from '../bytes.js'
 import { HeddleError } from '../errors.js'
@@ -236,8 +237,33 @@ describe('X-Wing', () => {
   )
   const shared = 'd2df0522128f09dd8e2c92b1e905c793d8f57a54c3da25861f10bf4ca613e384'
 
+  const curve = {
+    x25519: (key: Uint8Array, point: Uint8Array) => x25519.getSharedSecret(key, point),
+    x25519Public: (key: Uint8Array) => x25519.getPublicKey(key)
+  }
+
+  test('agrees with the X-Wing of @noble/post-quantum', () => {
+    const random = seededRandom(12)
+    for (let i = 0; i < 20; i++) {
+      const [seed, encapsulation] = [random(32), random(64)]
+      const kem = xWing(curve, (length) => (length === 32 ? seed : encapsulation).slice())
+      const { publicKey, privateKey } = kem.generate()
+      expect(toHex(publicKey)).toBe(toHex(XWing.getPublicKey(seed)))
+      const theirs = XWing.encapsulate(publicKey, encapsulation.slice())
+      const ours = kem.encapsulate(publicKey)
+      expect(toHex(ours.enc)).toBe(toHex(theirs.cipherText))
+      expect(toHex(ours.shared)).toBe(toHex(theirs.sharedSecret))
+      expect(toHex(XWing.decapsulate(ours.enc, privateKey))).toBe(toHex(ours.shared))
+      expect(toHex(kem.decapsulate(privateKey, theirs.cipherText))).toBe(toHex(theirs.sharedSecret))
+      // ML-KEM rejects implicitly: another secret, no error.
+      const changed = theirs.cipherText.with(0, (theirs.cipherText[0] ?? 0) ^ 1)
+      expect(toHex(kem.decapsulate(privateKey, changed))).toBe(toHex(XWing.decapsulate(changed, privateKey)))
+      expect(toHex(kem.decapsulate(privateKey, changed))).not.toBe(toHex(ours.shared))
+    }
+  })
+
   test('encapsulates and decapsulates as the draft’s vector says', () => {
-    const kem = xWing((length) => (length === 32 ? secretKey : encapsulationSeed.slice()))
+    const kem = xWing(curve, (length) => (length === 32 ? secretKey : encapsulationSeed.slice()))
     const { publicKey, privateKey } = kem.generate()
     expect(publicKey).toHaveLength(kem.publicKeyBytes)
     expect(toHex(publicKey.subarray(0, 8))).toBe('e2236b35a8c24b39')
@@ -250,7 +276,7 @@ describe('X-Wing', () => {
   })
 
   test('takes no bytes for a key that are none', () => {
-    const kem = xWing(seededRandom(11))
+    const kem = xWing(curve, seededRandom(11))
     const { publicKey, privateKey } = kem.generate()
     expect(kem.isPublicKey(publicKey)).toBe(true)
     const outOfRange = publicKey.slice()

@@ -2,8 +2,8 @@
  * The KEMs behind HPKE: DHKEM(X25519, HKDF-SHA256) of RFC 9180 section 4.1, and X-Wing (draft-connolly-cfrg-xwing-kem),
  * which joins ML-KEM-768 and X25519 so that an attacker must break both. Called by `provider.ts` and `hpke.ts`.
  */
-import { shake256 } from '@noble/hashes/sha3.js'
-import { XWing } from '@noble/post-quantum/hybrid.js'
+import { sha3_256, shake256 } from '@noble/hashes/sha3.js'
+import { ml_kem768 } from '@noble/post-quantum/ml-kem.js'
 import { concatBytes, toHex, utf8 } from '../bytes.js'
 import { HeddleError } from '../errors.js'
 import type { Hkdf } from './hkdf.js'
@@ -88,41 +88,66 @@ export function dhkemX25519(primitives: Primitives, hkdf: Hkdf, randomBytes: Ran
   }
 }
 
-const ML_KEM_768 = { publicKeyBytes: 1184, seedBytes: 32, modulus: 3329 }
-const XWING = { publicKeyBytes: 1216, privateKeyBytes: 32, encBytes: 1120, encapsulationSeedBytes: 64 }
+const ML_KEM_768 = { publicKeyBytes: 1184, seedBytes: 32, encBytes: 1088, modulus: 3329 }
+const XWING_LABEL = Uint8Array.of(0x5c, 0x2e, 0x2f, 0x2f, 0x5e, 0x5c)
 
-export function xWing(randomBytes: RandomBytes): Kem {
-  const pair = (privateKey: Uint8Array): KemKeyPair => ({ privateKey, publicKey: XWing.getPublicKey(privateKey) })
+/**
+ * X-Wing, composed here and not taken from @noble/post-quantum/hybrid.js, which brings the NIST curves into every bundle;
+ * it is checked against that. Private keys are seeds of 32 bytes.
+ */
+export function xWing(primitives: Pick<Primitives, 'x25519' | 'x25519Public'>, randomBytes: RandomBytes): Kem {
+  const { publicKeyBytes: mlKemBytes, encBytes: mlKemEncBytes } = ML_KEM_768
+  const expand = (seed: Uint8Array) => {
+    const expanded = shake256(seed, { dkLen: 96 })
+    const { publicKey, secretKey } = ml_kem768.keygen(expanded.subarray(0, 64))
+    return { publicKey, secretKey, x25519Key: expanded.slice(64) }
+  }
+  const pair = (privateKey: Uint8Array): KemKeyPair => {
+    const { publicKey, x25519Key } = expand(privateKey)
+    return { privateKey, publicKey: concatBytes(publicKey, primitives.x25519Public(x25519Key)) }
+  }
+  const combine = (mlKem: Uint8Array, x25519: Uint8Array, x25519Enc: Uint8Array, x25519PublicKey: Uint8Array) => {
+    const shared = sha3_256(concatBytes(mlKem, x25519, x25519Enc, x25519PublicKey, XWING_LABEL))
+    mlKem.fill(0)
+    x25519.fill(0)
+    return shared
+  }
   return {
     id: 0x647a,
-    publicKeyBytes: XWING.publicKeyBytes,
-    privateKeyBytes: XWING.privateKeyBytes,
+    publicKeyBytes: mlKemBytes + X25519_BYTES,
+    privateKeyBytes: 32,
     isPublicKey: isXWingKey,
-    generate: () => pair(randomBytes(XWING.privateKeyBytes)),
-    derive: (keyMaterial) => pair(shake256(keyMaterial, { dkLen: XWING.privateKeyBytes })),
+    generate: () => pair(randomBytes(32)),
+    derive: (keyMaterial) => pair(shake256(keyMaterial, { dkLen: 32 })),
     encapsulate(recipient) {
       if (!isXWingKey(recipient)) throw new HeddleError('MALFORMED', 'The bytes are no X-Wing public key')
-      const seed = randomBytes(XWING.encapsulationSeedBytes)
-      const { cipherText, sharedSecret } = XWing.encapsulate(recipient, seed)
-      seed.fill(0)
-      return { enc: cipherText, shared: sharedSecret }
+      const seed = randomBytes(64)
+      const ephemeral = seed.slice(32)
+      const mlKem = ml_kem768.encapsulate(recipient.slice(0, mlKemBytes), seed.slice(0, 32))
+      const x25519Key = recipient.slice(mlKemBytes)
+      const x25519Enc = primitives.x25519Public(ephemeral)
+      const x25519 = primitives.x25519(ephemeral, x25519Key)
+      for (const secret of [seed, ephemeral]) secret.fill(0)
+      const enc = concatBytes(mlKem.cipherText, x25519Enc)
+      return { enc, shared: combine(mlKem.sharedSecret, x25519, x25519Enc, x25519Key) }
     },
     decapsulate(privateKey, enc) {
-      if (enc.length !== XWING.encBytes)
-        throw new HeddleError('MALFORMED', `HPKE encapsulated key must be ${XWING.encBytes} bytes`)
-      try {
-        return XWing.decapsulate(enc, privateKey)
-      } catch (cause) {
-        throw new HeddleError('MALFORMED', 'The encapsulated key is none', { cause })
-      }
+      const [mlKemEnc, x25519Enc] = [enc.slice(0, mlKemEncBytes), enc.slice(mlKemEncBytes)]
+      if (!isX25519Key(x25519Enc)) throw new HeddleError('MALFORMED', 'The encapsulated key is no X-Wing one')
+      const { secretKey, x25519Key } = expand(privateKey)
+      const mlKem = ml_kem768.decapsulate(mlKemEnc, secretKey)
+      const x25519 = primitives.x25519(x25519Key, x25519Enc)
+      const shared = combine(mlKem, x25519, x25519Enc, primitives.x25519Public(x25519Key))
+      for (const secret of [secretKey, x25519Key]) secret.fill(0)
+      return shared
     }
   }
 }
 
 /** The encapsulation key check of FIPS 203 section 7.2, and that of X25519 above. */
 function isXWingKey(raw: Uint8Array): boolean {
-  if (raw.length !== XWING.publicKeyBytes) return false
   const { publicKeyBytes, seedBytes, modulus } = ML_KEM_768
+  if (raw.length !== publicKeyBytes + X25519_BYTES) return false
   for (let at = 0; at < publicKeyBytes - seedBytes; at += 3) {
     const [a, b, c] = [raw[at] ?? 0, raw[at + 1] ?? 0, raw[at + 2] ?? 0]
     if ((a | ((b & 0x0f) << 8)) >= modulus || ((b >> 4) | (c << 4)) >= modulus) return false

@@ -94,7 +94,7 @@ function createSuite(
 ): CipherSuite {
   const { name, kem: kemName, aead: aeadName, aeadId, keyBytes } = SUITES[id]
   const aead = typedErrors(primitives[aeadName])
-  const kem = kemName === 'xWing' ? xWing(randomBytes) : dhkemX25519(primitives, hkdf, randomBytes)
+  const kem = kemName === 'xWing' ? xWing(primitives, randomBytes) : dhkemX25519(primitives, hkdf, randomBytes)
   const hpke = createHpke({ kem, hkdf, aead, aeadId, keyBytes })
   const mls: CiphersuiteImpl = {
     name,

@@ -74,6 +74,8 @@ export class Verification {
   readonly #verify: VerifyMember | undefined
   readonly #changed: (memberId: Uint8Array) => void
   readonly #known = new Map<string, Verified>()
+  /** By member: the latest question asked about it. */
+  readonly #latest = new Map<string, symbol>()
   readonly #asks: (() => Promise<void>)[] = []
   #asking = 0
 
@@ -93,7 +95,11 @@ export class Verification {
     if (this.#verify === undefined) return
     const { roster } = this.#room.group.public
     const present = new Set(roster.map(({ memberId }) => toHex(memberId)))
-    for (const member of this.#known.keys()) if (!present.has(member)) this.#known.delete(member)
+    for (const member of this.#known.keys()) {
+      if (present.has(member)) continue
+      this.#known.delete(member)
+      this.#latest.delete(member)
+    }
     for (const entry of roster) if (!this.#known.has(toHex(entry.memberId))) this.#enqueue(entry)
   }
 
@@ -111,13 +117,16 @@ export class Verification {
   #enqueue(entry: RosterEntry): Promise<void> {
     const key = toHex(entry.memberId)
     if (!this.#known.has(key)) this.#known.set(key, { verification: 'pending' })
+    const question = Symbol(key)
+    this.#latest.set(key, question)
     return new Promise((resolve) => {
       this.#asks.push(async () => {
-        const before = this.#known.get(key)
         const now = await this.#ask(entry, false)
-        const isGone = this.#room.signal.aborted || this.#room.group.public.member(entry.memberId) === undefined
-        if (!isGone) this.#known.set(key, now)
-        if (!isGone && !isSame(before, now)) this.#changed(entry.memberId)
+        // What was asked first may be answered last.
+        const isNews = this.#known.has(key) && this.#latest.get(key) === question && !this.#room.signal.aborted
+        const before = this.#known.get(key)
+        if (isNews) this.#known.set(key, now)
+        if (isNews && !isSame(before, now)) this.#changed(entry.memberId)
         resolve()
       })
       this.#next()

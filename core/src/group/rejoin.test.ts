@@ -16,6 +16,7 @@ import {
 } from './mls/index.js'
 import { editedExternal, expectRefused, secretsOf } from './testing/forge.js'
 import {
+  ADMIN,
   addMembers,
   createMember,
   createWorld,
@@ -25,6 +26,7 @@ import {
   keyPackageFor,
   type Member,
   READER,
+  seeded,
   testDeps,
   type World
 } from './testing/world.js'
@@ -52,7 +54,7 @@ const basisOf = async ({ group }: Member) => ({
   ctx: group.public.ctx
 })
 
-async function adoptBy({ world, lost }: Lost, { commit, pending }: BuiltCommit): Promise<void> {
+async function adoptBy({ world, lost }: Pick<Lost, 'world' | 'lost'>, { commit, pending }: BuiltCommit): Promise<void> {
   world.observer = await world.observer.processCommit(commit)
   for (const member of world.members) expect(await member.process(commit)).toBe(true)
   lost.group = await lost.group.adopt(pending)
@@ -368,3 +370,41 @@ function reinit({ groupId, state }: PublicGroup): Proposal {
   const { cipherSuite, extensions } = state.context
   return { proposalType: 'reinit', reinit: { groupId, version: 'mls10', cipherSuite, extensions } }
 }
+
+describe.each([931, 932, 933])('a random walk from seed %i', (seed) => {
+  test('brings members back from whatever they missed, into whatever leaf', { timeout: 60_000 }, async () => {
+    const random = seeded(seed)
+    const world = await createWorld(seed, [ADMIN, EDITOR, READER, EDITOR, EDITOR, EDITOR])
+    const any = (): Member => {
+      const member = world.members[random.below(world.members.length)]
+      if (member === undefined) throw new Error('nobody is left')
+      return member
+    }
+    const leaves = new Set<string>()
+    for (let round = 0; round < 8; round++) {
+      const lost = any()
+      const memberId = toHex(lost.group.memberId)
+      world.members.splice(world.members.indexOf(lost), 1)
+      for (let missed = 1 + random.below(3); missed > 0; missed--) {
+        const admin = world.members.find(({ group }) => group.me.role === ADMIN)
+        const editors = world.members.filter(({ group }) => group.me.role === EDITOR)
+        const gone = editors.at(-1)
+        // Once in a while somebody goes, so that there are free leaves in the tree.
+        if (admin !== undefined && gone !== undefined && editors.length > 2 && random.below(3) === 0)
+          await decide(world, admin, { removes: [gone.group.memberId] })
+        else await decide(world, any())
+      }
+      if (random.below(2) === 0) lost.restart()
+      const from = lost.group.me.leafIndex
+      const built = await lost.group.resync(await basisOf(any()))
+      await adoptBy({ world, lost }, built)
+      leaves.add(`${from} to ${lost.group.me.leafIndex}`)
+      expect(toHex(lost.group.memberId)).toBe(memberId)
+      expectAgreement(world)
+      await expectReads(any(), world.members)
+      await expectReads(lost, world.members)
+      await decide(world, any())
+    }
+    expect(leaves.size).toBeGreaterThan(2)
+  })
+})
