@@ -7,6 +7,7 @@ import {
   openDevice as coreOpenDevice,
   type CreateOptions,
   type Device,
+  type DeviceOptions,
   type Document,
   disposeAll,
   type HostLimits,
@@ -31,7 +32,8 @@ export interface YDevice extends Device {
   open(documentId: string): Promise<YDocument>
 }
 
-export interface OpenDeviceOptions {
+/** `verifyMember` tells whose device a member is, `claimIdentity` says it of this one. */
+export interface OpenDeviceOptions extends Pick<DeviceOptions, 'verifyMember' | 'claimIdentity'> {
   /** Folder of this device, its secrets included; created if need be. One process at a time. */
   readonly path: string
   /** Default: LMDB in the folder. */
@@ -61,7 +63,7 @@ export interface OpenDeviceWithCrdtsOptions extends OpenDeviceOptions {
 export function openDevice(options: OpenDeviceWithCrdtsOptions): Promise<Device>
 export function openDevice(options: OpenDeviceOptions): Promise<YDevice>
 export async function openDevice(options: OpenDeviceOptions & Partial<OpenDeviceWithCrdtsOptions>): Promise<Device> {
-  const { path, storage, transports = [websocket()], crdts, log, limits, signal } = options
+  const { path, storage, transports = [websocket()], crdts, log, limits, signal, ...app } = options
   const context = systemContext({
     ...(signal !== undefined && { signal }),
     ...(log !== undefined && { log }),
@@ -75,6 +77,7 @@ export async function openDevice(options: OpenDeviceOptions & Partial<OpenDevice
     )
     opened.push(plugins)
     const device = await coreOpenDevice({
+      ...app,
       storage: plugins.storage.instance,
       transports: plugins.transports.map(({ instance }) => instance),
       crdts: [...plugins.crdts.values()].map(({ instance }) => instance),

@@ -1,6 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { openDevice, serve } from 'heddle'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { build } from './build.js'
 import { heddle, Running } from './command.js'
@@ -55,4 +56,23 @@ it('heddle doc verify shows both sides one safety number, and tells a scanned fi
   expect(await scan(other)).toMatchObject({ code: 1, stderr: expect.stringContaining('another document') })
   const unknown = await heddle(['doc', 'verify', id, 'zz', ...at('alice')])
   expect(unknown).toMatchObject({ code: 2, stderr: expect.stringContaining('has no member zz') })
+})
+
+it('heddle as a library asks the app whose device a member is', { timeout: 60_000 }, async () => {
+  await using own = await serve({ path: join(folder, 'library-server'), listen: ['ws://127.0.0.1:0'] })
+  const names: string[] = []
+  await using device = await openDevice({
+    path: join(folder, 'library'),
+    claimIdentity: ({ deviceId }) => new TextEncoder().encode(`somebody at ${deviceId}`),
+    verifyMember: ({ identity, deviceId }) => {
+      const displayName = new TextDecoder().decode(identity).replace(deviceId, 'home')
+      return { verdict: 'verified', displayName }
+    }
+  })
+  const document = await device.create({ servers: own.tickets })
+  document.subscribe((event) => event.type === 'verification' && names.push(event.member.displayName ?? ''))
+  await document.verifyMembers()
+  expect(document.members()).toMatchObject([{ verification: 'verified', displayName: 'somebody at home' }])
+  // Known since the document was opened: nothing new is told.
+  expect(names).toEqual([])
 })
