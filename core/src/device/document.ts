@@ -374,6 +374,7 @@ export class OpenDocument implements Document {
     await this.#changes.step(turn, this.#epochMax)
     this.#watchHoldBack()
     const { positions, missing, tainted } = await this.#incoming.step(turn)
+    this.#room.alarms.step(turn, store)
     if (tainted !== undefined) {
       this.#incoming.write(turn)
       store.putGroup(turn, this.#room.group.takeDirtyRecords())
@@ -390,7 +391,6 @@ export class OpenDocument implements Document {
     this.#incoming.write(turn)
     const { group, removed } = this.#room
     store.putGroup(turn, group.takeDirtyRecords())
-    this.#room.alarms.step(turn, store)
     for (const [server, position] of positions) this.#positions.set(server, position)
     this.#following.noteProgress(turn, this.#incoming.waiting === 0 ? this.#positions : new Map())
     replica.compact(turn)

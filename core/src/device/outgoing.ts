@@ -409,7 +409,7 @@ export class Outgoing {
     const { replica } = this.#room
     let difference: Uint8Array
     try {
-      difference = replica.doc.diff(version)
+      difference = version.length === 0 ? replica.doc.snapshot() : replica.doc.diff(version)
     } catch (error) {
       if (!HeddleError.is(error, 'CRDT_MALFORMED')) throw error
       return report(this.#room, new HeddleError('CRDT_MALFORMED', 'a member asks for repair with a bad state vector'))

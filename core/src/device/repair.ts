@@ -29,6 +29,11 @@ const behindMs = 10_000
 const headsMax = 64
 const positionsMax = 256
 const answersMax = 64
+/** A member is answered again after this, and each time after twice as long; after an hour without it begins anew. */
+const answerAgainMs = 5_000
+const hourMs = 3_600_000
+/** A longer state vector is left out: the answer is then everything. */
+const versionBytesMax = 900_000
 
 /** An answer that is due: the difference is computed when it is sealed. */
 export interface DueAnswer {
@@ -74,6 +79,8 @@ export class Repair {
   readonly #dirtyLacks = new Map<string, Uint8Array>()
   readonly #dirtyForks = new Set<string>()
   readonly #answers = new Map<string, OpenAnswer>()
+  /** By member: when it was answered last, and how often within the hour before. */
+  readonly #answered = new Map<string, { readonly atMs: number; readonly times: number }>()
   /** Positions in forked chains that somebody was seen to stand at, this device included. */
   readonly #positions = new Set<string>()
   #timer: Disposable | undefined
@@ -146,7 +153,7 @@ export class Repair {
       const lack = this.#lacks.get(key)
       if (lack !== undefined && lack.attempts === 0 && samePosition(lack.position, theirs)) this.#asked(key, lack)
     }
-    if (mine.length === 0 || this.#answers.size >= answersMax) return
+    if (mine.length === 0 || this.#answers.size >= answersMax || !this.#mayAnswer(toHex(sender))) return
     const id = toHex(head.hash)
     const timer = this.#room.context.clock.setTimer(this.#random(answerMsMax), () => this.#answer(id))
     const due = { version: request.version.slice(), answer: { request: head, heads: mine } }
@@ -196,7 +203,9 @@ export class Repair {
     const forks = due.flatMap(([key]) => this.#forks.get(key)?.evidence ?? []).slice(0, 8)
     const attempt = Math.max(...due.map(([, { attempts }]) => attempts)) + 1
     const heads = due.map(([, { position }]) => position).sort((a, b) => (toHex(a.member) < toHex(b.member) ? -1 : 1))
-    this.#hooks.ask({ version: replica.doc.version(), heads, attempt, forks })
+    const version = replica.doc.version()
+    const isShort = version.length <= versionBytesMax
+    this.#hooks.ask({ version: isShort ? version : new Uint8Array(0), heads, attempt, forks })
     for (const [key, lack] of due) this.#asked(key, lack)
   }
 
@@ -209,6 +218,19 @@ export class Repair {
     if (lack.attempts < (this.isForked(key) ? 3 : attemptsMax)) return
     if (this.isForked(key)) this.#lacks.delete(key)
     else lack.dueMs = Number.POSITIVE_INFINITY
+  }
+
+  /** An answer may be as large as the document: who asks all the time is answered less and less often. */
+  #mayAnswer(sender: string): boolean {
+    const nowMs = this.#room.context.clock.now()
+    const last = this.#answered.get(sender)
+    if (last === undefined || nowMs - last.atMs >= hourMs) {
+      this.#answered.set(sender, { atMs: nowMs, times: 1 })
+      return true
+    }
+    if (nowMs - last.atMs < answerAgainMs * 2 ** (last.times - 1)) return false
+    this.#answered.set(sender, { atMs: nowMs, times: Math.min(last.times + 1, 10) })
+    return true
   }
 
   #answer(id: string): void {

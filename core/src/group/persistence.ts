@@ -5,7 +5,7 @@
  *
  * | kind | key after the kind           | value                                          |
  * | ---- | ---------------------------- | ---------------------------------------------- |
- * | 1    |                              | signature key, private keys and key schedule   |
+ * | 1    |                              | signature key, private keys, key schedule, resumption PSKs of past epochs |
  * | 2    | epoch, 8 bytes               | sender data secret and the public group        |
  * | 3    | epoch                        | when the epoch ended, milliseconds             |
  * | 4    | epoch, node, 4 bytes         | secret of a node of the secret tree            |

@@ -1,0 +1,248 @@
+import { describe, expect, it } from 'vitest'
+import { toHex } from '../bytes.js'
+import { StateVector } from '../sync/index.js'
+import type { Head, RepairHead, RepairRequest } from '../wire/index.js'
+import { type DueAnswer, Repair, type StoredRepair } from './repair.js'
+import type { Room } from './room.js'
+import { DocumentStore, Turn } from './store.js'
+
+const id = (byte: number): Uint8Array => new Uint8Array(16).fill(byte)
+const [rob, bob] = [id(1), id(2)]
+const head = (member: Uint8Array, seq: bigint, branch = 0): Head => ({
+  member,
+  seq,
+  hash: new Uint8Array(32).fill(Number(seq) + branch)
+})
+const nothing: StoredRepair = { lacks: [], forks: [] }
+
+/** A device's repair on a clock of its own, with what it asked and answered. */
+function device(heads: readonly Head[], stored = nothing, versionBytes = 10) {
+  let nowMs = 0
+  let timers: { readonly atMs: number; readonly run: () => void }[] = []
+  const asked: RepairRequest[] = []
+  const answered: DueAnswer[] = []
+  const problems: string[] = []
+  let isBehind = false
+  let wakes = 0
+  const room = {
+    id: 'doc',
+    groupId: id(9),
+    vector: new StateVector(heads),
+    store: new DocumentStore(undefined as never, id(9)),
+    replica: { doc: { version: () => new Uint8Array(versionBytes) } },
+    context: {
+      clock: {
+        now: () => nowMs,
+        setTimer(delayMs: number, run: () => void) {
+          const timer = { atMs: nowMs + delayMs, run }
+          timers.push(timer)
+          return {
+            [Symbol.dispose]: () => {
+              timers = timers.filter((one) => one !== timer)
+            }
+          }
+        }
+      },
+      random: (length: number) => new Uint8Array(length).fill(128),
+      log: () => {}
+    },
+    wake: () => {
+      wakes++
+    },
+    emit: (event: { readonly error: { readonly code: string } }) => problems.push(event.error.code)
+  } as unknown as Room
+  const repair = new Repair(room, stored, {
+    ask: (request) => asked.push(request),
+    answer: (due) => answered.push(due),
+    frozen: () => {},
+    isBehind: () => isBehind
+  })
+  const step = (online = true): Turn => {
+    const turn = new Turn()
+    repair.step(turn, online)
+    return turn
+  }
+  step()
+  return {
+    repair,
+    room,
+    asked,
+    answered,
+    problems,
+    step,
+    setBehind: (is: boolean) => {
+      isBehind = is
+    },
+    /** Lets time pass; a turn follows whenever one is asked for. */
+    pass(ms: number, online = true): void {
+      const endMs = nowMs + ms
+      for (;;) {
+        const next = timers.toSorted((a, b) => a.atMs - b.atMs)[0]
+        if (next === undefined || next.atMs > endMs) break
+        timers = timers.filter((one) => one !== next)
+        nowMs = next.atMs
+        const before = wakes
+        next.run()
+        if (wakes > before) step(online)
+      }
+      nowMs = endMs
+    }
+  }
+}
+
+const request = (position: RepairHead, attempt = 1): RepairRequest => ({
+  version: new Uint8Array(4),
+  heads: [position],
+  attempt,
+  forks: []
+})
+
+describe('asking (SYNC-026)', () => {
+  it('says where its content ends, and asks again after 10 s, then twice as long, eight times', () => {
+    const one = device([head(rob, 5n)])
+    one.repair.lacks(head(rob, 3n))
+    one.pass(2_000)
+    expect(one.asked.map(({ heads, attempt }) => [heads, attempt])).toEqual([[[head(rob, 3n)], 1]])
+    one.pass(10_000)
+    expect(one.asked.map(({ attempt }) => attempt)).toEqual([1, 2])
+    one.pass(20_000)
+    expect(one.asked.length).toBe(3)
+    one.pass(24 * 3_600_000)
+    expect(one.asked.length).toBe(8)
+    expect(one.repair.lacking).toBe(1)
+  })
+
+  it('is left to another in the same place, whose answer serves both', () => {
+    const one = device([head(rob, 3n)])
+    one.repair.lacks(head(rob, 3n))
+    const theirs = head(bob, 1n)
+    one.repair.onRequest(bob, theirs, request(head(rob, 3n)))
+    one.pass(3_000)
+    expect(one.asked).toEqual([])
+    one.repair.onAnswer({ request: theirs, heads: [head(rob, 4n)] })
+    expect(one.repair.lacking).toBe(0)
+    one.pass(3_600_000)
+    expect(one.asked).toEqual([])
+  })
+
+  it('waits until somebody is there to hear it', () => {
+    const one = device([head(rob, 3n)])
+    one.repair.lacks(head(rob, 3n))
+    one.pass(60_000, false)
+    expect(one.asked).toEqual([])
+    one.step(true)
+    expect(one.asked.length).toBe(1)
+  })
+
+  it('goes on after a restart, and no more once it was answered', () => {
+    const before = device([head(rob, 3n)], { lacks: [{ position: head(rob, 2n), attempts: 8 }], forks: [] })
+    before.pass(2_000)
+    expect(before.asked.map(({ heads }) => heads)).toEqual([[head(rob, 2n)]])
+    before.repair.onAnswer({ request: head(bob, 1n), heads: [head(rob, 2n)] })
+    expect(before.repair.lacking).toBe(1)
+    before.repair.onAnswer({ request: head(bob, 1n), heads: [head(rob, 3n)] })
+    expect(before.repair.lacking).toBe(0)
+  })
+
+  it('comes after 10 s in which the servers did not have what counts, if they still do not', () => {
+    const [one, other] = [device([head(rob, 3n)]), device([head(rob, 3n)])]
+    for (const { repair, setBehind } of [one, other]) {
+      setBehind(true)
+      repair.isBehind(rob)
+    }
+    one.pass(9_000)
+    other.pass(9_000)
+    expect(one.asked).toEqual([])
+    other.setBehind(false)
+    one.pass(5_000)
+    other.pass(600_000)
+    expect([one.asked.length, other.asked.length]).toEqual([1, 0])
+  })
+
+  it('leaves out a state vector that does not fit', () => {
+    const one = device([head(rob, 3n)], nothing, 900_001)
+    one.repair.lacks(head(rob, 3n))
+    one.pass(2_000)
+    expect(one.asked.map(({ version }) => version.length)).toEqual([0])
+  })
+})
+
+describe('answering (SYNC-027)', () => {
+  it('is for who has more', () => {
+    const one = device([head(rob, 5n)])
+    one.repair.onRequest(bob, head(bob, 1n), request(head(rob, 5n)))
+    one.repair.onRequest(bob, head(bob, 2n), request(head(rob, 6n)))
+    one.repair.onRequest(bob, head(bob, 3n), request(head(id(3), 1n)))
+    one.pass(10_000)
+    expect(one.answered).toEqual([])
+    one.repair.onRequest(bob, head(bob, 4n), request(head(rob, 4n)))
+    one.pass(3_000)
+    expect(one.answered.map(({ answer }) => answer)).toEqual([{ request: head(bob, 4n), heads: [head(rob, 5n)] }])
+  })
+
+  it('is silent when another said the same, unless it is asked again', () => {
+    for (const [attempt, answers] of [
+      [1, 0],
+      [2, 1]
+    ] as const) {
+      const one = device([head(rob, 5n)])
+      one.repair.onRequest(bob, head(bob, 1n), request(head(rob, 4n), attempt))
+      one.repair.onAnswer({ request: head(bob, 1n), heads: [head(rob, 5n)] })
+      one.pass(3_000)
+      expect(one.answered.length).toBe(answers)
+    }
+  })
+
+  it('is not silent when another said less', () => {
+    const one = device([head(rob, 5n)])
+    one.repair.onRequest(bob, head(bob, 1n), request(head(rob, 3n)))
+    one.repair.onAnswer({ request: head(bob, 1n), heads: [head(rob, 4n)] })
+    one.pass(3_000)
+    expect(one.answered.length).toBe(1)
+  })
+
+  it('tells of no content that it lacks itself', () => {
+    const one = device([head(rob, 5n)])
+    one.repair.lacks(head(rob, 2n))
+    one.repair.onRequest(bob, head(bob, 1n), request(head(rob, 1n)))
+    one.pass(3_000)
+    expect(one.answered.map(({ answer }) => answer.heads)).toEqual([[head(rob, 2n)]])
+  })
+
+  it('becomes rarer for who asks all the time, and for nobody else', () => {
+    const one = device([head(rob, 5n)])
+    for (let seq = 1n; seq <= 600n; seq++) {
+      one.repair.onRequest(bob, head(bob, seq), request(head(rob, 4n)))
+      one.pass(1_000)
+    }
+    expect(one.answered.length).toBeLessThan(9)
+    one.repair.onRequest(id(3), head(id(3), 1n), request(head(rob, 4n)))
+    one.pass(3_000)
+    expect(toHex(one.answered.at(-1)?.answer.request?.member ?? bob)).toBe(toHex(id(3)))
+  })
+})
+
+describe('a fork (SYNC-025, SYNC-028)', () => {
+  it('is told once, and asked about by each branch that comes to light', () => {
+    const one = device([head(rob, 5n)])
+    one.repair.convict(rob, undefined)
+    one.repair.convict(rob, undefined)
+    expect([one.problems, one.repair.forked]).toEqual([['SEQUENCE_CONFLICT'], [toHex(rob)]])
+    one.pass(2_000)
+    expect(one.asked.length).toBe(1)
+    one.repair.onAnswer({ request: head(bob, 1n), heads: [head(rob, 5n, 50)] })
+    expect(one.repair.lacking).toBe(0)
+    // The same end of a branch is no news, another is.
+    one.repair.onRequest(bob, head(bob, 2n), request(head(rob, 4n, 50)))
+    one.repair.onRequest(bob, head(bob, 3n), request(head(rob, 4n, 50)))
+    one.pass(2_000)
+    expect(one.asked.length).toBe(2)
+  })
+
+  it('is not asked about for ever when all stand in the same place', () => {
+    const one = device([head(rob, 5n)])
+    one.repair.convict(rob, undefined)
+    one.pass(24 * 3_600_000)
+    expect([one.asked.length, one.repair.lacking]).toEqual([3, 0])
+  })
+})
