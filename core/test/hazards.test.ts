@@ -81,7 +81,13 @@ const hazards: Readonly<Record<string, readonly Proof[]>> = {
       'of who has the signature key but never had the group’s secrets is seen through by members'
     ]
   ],
-  M7: [[`${group}/hostile.test.ts`, 'that only members can see through is named as poison, and changes nothing']],
+  M7: [
+    [
+      here,
+      'M7: a decided commit that no other member can enter is told with its author, and editing goes on without it'
+    ],
+    [`${group}/hostile.test.ts`, 'that only members can see through is named as poison, and changes nothing']
+  ],
   M8: [
     [
       here,
@@ -304,6 +310,34 @@ describe('commits', () => {
     world.tap.liars.clear()
     const copy = await world.settle(joining)
     await world.until(() => read(copy) === read(ada))
+    await world.dispose()
+  })
+})
+
+describe('a poison commit', () => {
+  it('M7: a decided commit that no other member can enter is told with its author, and editing goes on without it', async () => {
+    const { world, ada, others } = await party(7007, { mallory: 'reader', bob: 'editor' })
+    const [mallory, bob] = others as [Document, Document]
+    const { buildCommit } = MemberGroup.prototype
+    vi.spyOn(MemberGroup.prototype, 'buildCommit').mockImplementation(async function (this: MemberGroup, plan) {
+      const built = await buildCommit.call(this, plan)
+      if (!equalBytes(this.memberId, idOf(mallory))) return built
+      // Its end is the membership tag, which only members can check, and which no signature of MLS covers.
+      const commit = built.commit.slice()
+      commit[commit.length - 1] = (commit.at(-1) ?? 0) ^ 1
+      return { ...built, commit }
+    })
+    const told: unknown[] = []
+    for (const one of [ada, bob])
+      one.subscribe((event) => event.type === 'problem' && told.push({ code: event.error.code, ...event.error.info }))
+    const { epoch } = ada.status()
+    await world.settle(mallory.rotate())
+    await world.until(() => told.length >= 2)
+    expect(told.slice(0, 2)).toEqual(Array(2).fill({ code: 'INVALID', slot: epoch, member: mallory.memberId }))
+    vi.restoreAllMocks()
+    write(ada, 'hers')
+    write(bob, 'his')
+    await world.until(() => read(ada) === read(bob) && ['hers', 'his'].every((word) => read(ada).includes(word)))
     await world.dispose()
   })
 })

@@ -284,6 +284,25 @@ describe('GROUP-032: an identity that a device claims', () => {
   })
 })
 
+describe('who asks to join', () => {
+  it('does not wait for ever when its invite expires before anybody is there to add it', async () => {
+    const { world, doc, ada } = await founded(6040)
+    const link = await world.settle(doc.invite({ expiresInMs: 120_000 }))
+    await world.settle(ada[Symbol.asyncDispose]())
+    const bob = await world.openDevice('bob')
+    let isOver = false
+    const joining = bob.join(link).finally(() => {
+      isOver = true
+    })
+    joining.catch(() => undefined)
+    await world.pass(115_000)
+    expect(isOver).toBe(false)
+    await expect(world.settle(joining, 90_000)).rejects.toMatchObject({ code: 'INVITE_USED' })
+    expect(await bob.documents()).toEqual([])
+    await world.dispose()
+  })
+})
+
 describe('a member', () => {
   it('GROUP-003: cannot change what it claims: such a commit is not even built, and nothing of it is left', async () => {
     const { world, doc, join } = await founded(6030)

@@ -176,10 +176,18 @@ describe('a server removed from a document', () => {
       await world.settle(doc.rotate())
     }
     await world.settle(doc.settled('safe'))
-    // Somebody who cannot tell the server what happened before it came.
     const eve = await world.openDevice('eve')
     const late = await world.settle(eve.join(await world.settle(doc.invite())))
-    await world.settle(doc.addServer(ticket))
+    const added = doc.addServer(ticket)
+    await world.until(() => doc.status().pendingChanges > 0)
+    // Who reaches the server at first does not have itself what the server lacks.
+    for (const name of ['ada', 'bob']) world.cutBetween(name, 'server-4')
+    await world.settle(added)
+    await world.until(connected(late, 4))
+    await world.kill('server-1')
+    await world.settle(late.rotate())
+    await world.startServer('server-1')
+    for (const name of ['ada', 'bob']) world.healBetween(name, 'server-4')
     await world.until(() => connected(doc, 4)() && connected(copy, 4)() && connected(late, 4)())
     textOf(doc).insert(0, 'again ')
     textOf(copy).insert(0, 'again too ')
@@ -289,6 +297,70 @@ describe('a server replaced', () => {
     for (const word of [...typed, '[eve, away]']) expect(textOf(doc).toString()).toContain(word)
     await expectServed(world, [eve, doc, bob], three)
     for (const word of typed) expect(textOf(eve).toString()).toContain(word)
+    await world.dispose()
+  })
+
+  it('and all the others too: what was safe is not less safe, and is not sent again', async () => {
+    const world = await World.create({ seed: 665, servers: 6 })
+    const { doc, copy } = await documentOf(world, three)
+    for (let i = 0; i < 5; i++) {
+      textOf(copy).insert(0, `${i} `)
+      await world.settle(copy.settled('safe'))
+    }
+    textOf(copy).insert(0, 'last ')
+    await world.settle(copy.settled('safe'))
+    await world.pass(2_000)
+    for (const [i, old] of three.entries()) {
+      const fresh = `server-${i + 4}`
+      world.cutBetween('bob', fresh)
+      await world.settle(doc.replaceServer(idOf(world, old), ticketOf(world, fresh)))
+      await world.until(() => copy.status().epoch === doc.status().epoch)
+      expect(copy.status()).toMatchObject({ unsafe: 0, unsent: 0 })
+    }
+    for (const [i] of three.entries()) {
+      world.healBetween('bob', `server-${i + 4}`)
+      await world.until(connected(copy, i + 1))
+      await world.pass(1_000)
+      // Only the last messages of each, which the devices keep until the next ones.
+      expect(world.server(`server-${i + 4}`).stats().counts.envelopeStored).toBeLessThan(5)
+    }
+    await world.settle(copy.settled('safe'))
+    await expectServed(world, [copy, doc], three)
+    await world.dispose()
+  })
+
+  it('and all the others too: who was away finds in the old ones what nobody else is there to tell', async () => {
+    const world = await World.create({ seed: 668, servers: 6 })
+    const { doc, copies } = await documentOf(world, three, ['bob', 'eve'])
+    const [bob, eve] = copies as [Document, Document]
+    textOf(doc).insert(0, 'common ')
+    await world.until(sameText(doc, bob, eve))
+    world.cut('eve')
+    await world.until(() => eve.status().connection === 'offline')
+    // So much that it does not come before she has learned that these servers were removed.
+    const padding = 'x'.repeat(400_000)
+    const words: string[] = []
+    for (const [i, old] of three.entries()) {
+      for (let n = 0; n < 4; n++)
+        for (const [who, name] of [
+          [doc, 'a'],
+          [bob, 'b']
+        ] as const) {
+          const word = `${name}${i}${n} `
+          words.push(word)
+          textOf(who).insert(0, `${word}${padding}`)
+          await world.settle(who.settled('safe'))
+        }
+      await world.until(sameText(doc, bob))
+      await world.settle(doc.replaceServer(idOf(world, old), ticketOf(world, `server-${i + 4}`)))
+      await world.until(() => doc.status().connection === 'online' && bob.status().connection === 'online')
+      await world.until(() => doc.status().epoch === bob.status().epoch)
+    }
+    const text = textOf(doc).toString()
+    for (const name of ['ada', 'bob']) await world.settle(world.stop(name))
+    world.heal('eve')
+    await world.until(() => textOf(eve).toString() === text, 300_000)
+    for (const word of words) expect(text).toContain(word)
     await world.dispose()
   })
 

@@ -3,7 +3,7 @@
  * carries it out or makes it pointless. Commits are built when the slot is known to be free, made durable before they are
  * proposed, and applied by the hash of their value, whoever proposed it.
  */
-import { equalBytes } from '../bytes.js'
+import { equalBytes, toHex } from '../bytes.js'
 import { HeddleError } from '../errors.js'
 import type { MemberGroup, RosterEntry } from '../group/index.js'
 import { inspectDecided, quorum, signedInput } from '../paxos/index.js'
@@ -17,7 +17,8 @@ import {
   type ServerEntry,
   SIGNATURE_LABELS,
   Value,
-  ValueContent
+  ValueContent,
+  WireError
 } from '../wire/index.js'
 import { commitPlan, type Intent, subjectOf, worthOf } from './intents.js'
 import type { ServerLink } from './links.js'
@@ -333,10 +334,10 @@ export class Changes {
       if (this.#stuckAt === decided.slot) return
       this.#stuckAt = decided.slot
       const { code, message } = asHeddleError(cause, 'applying a commit')
-      report(
-        this.#room,
-        new HeddleError(code, `the decided commit of slot ${decided.slot} cannot be applied: ${message}`, { cause })
-      )
+      const member = authorOf(decided, group)
+      const what = `the decided commit of slot ${decided.slot}, by member ${member ?? 'unknown'}, cannot be applied`
+      const info = { slot: decided.slot, ...(member === undefined ? {} : { member }) }
+      report(this.#room, new HeddleError(code, `${what}: ${message}`, { cause, info }))
       return
     }
     turn.put(store.key('decided', decided.slot), DecidedSlot.encode(decided))
@@ -452,3 +453,14 @@ export class Changes {
 
 export const removedError = (): HeddleError =>
   new HeddleError('REMOVED', 'this device was removed from the document; what it holds stays on it')
+
+/** Who made a commit, which it has signed; undefined for bytes that are none. */
+function authorOf({ value }: DecidedSlot, group: MemberGroup): string | undefined {
+  try {
+    return toHex(group.public.committerOf(ValueContent.decode(Value.decode(value).content).commit).memberId)
+  } catch (error) {
+    // Why it does not decode is what is being reported.
+    if (HeddleError.is(error) || error instanceof WireError) return undefined
+    throw error
+  }
+}

@@ -7,7 +7,7 @@ import type { Room } from './room.js'
 import { DocumentStore, Turn } from './store.js'
 
 const id = (byte: number): Uint8Array => new Uint8Array(16).fill(byte)
-const [rob, bob] = [id(1), id(2)]
+const [rob, bob, me] = [id(1), id(2), id(8)]
 const head = (member: Uint8Array, seq: bigint, branch = 0): Head => ({
   member,
   seq,
@@ -27,6 +27,7 @@ function device(heads: readonly Head[], stored = nothing, versionBytes = 10) {
   const room = {
     id: 'doc',
     groupId: id(9),
+    group: { memberId: me },
     vector: new StateVector(heads),
     store: new DocumentStore(undefined as never, id(9)),
     replica: { doc: { version: () => new Uint8Array(versionBytes) } },
@@ -138,9 +139,12 @@ describe('asking (SYNC-026)', () => {
     const before = device([head(rob, 3n)], { lacks: [{ position: head(rob, 2n), attempts: 8 }], forks: [] })
     before.pass(2_000)
     expect(before.asked.map(({ heads }) => heads)).toEqual([[head(rob, 2n)]])
-    before.repair.onAnswer({ request: head(bob, 1n), heads: [head(rob, 2n)] })
+    before.repair.onAnswer({ request: head(me, 1n), heads: [head(rob, 2n)] })
     expect(before.repair.lacking).toBe(1)
+    // An answer to one who stood elsewhere may hold less.
     before.repair.onAnswer({ request: head(bob, 1n), heads: [head(rob, 3n)] })
+    expect(before.repair.lacking).toBe(1)
+    before.repair.onAnswer({ request: head(me, 1n), heads: [head(rob, 3n)] })
     expect(before.repair.lacking).toBe(0)
   })
 
@@ -230,7 +234,7 @@ describe('a fork (SYNC-025, SYNC-028)', () => {
     expect([one.problems, one.repair.forked]).toEqual([['SEQUENCE_CONFLICT'], [toHex(rob)]])
     one.pass(2_000)
     expect(one.asked.length).toBe(1)
-    one.repair.onAnswer({ request: head(bob, 1n), heads: [head(rob, 5n, 50)] })
+    one.repair.onAnswer({ request: head(me, 1n), heads: [head(rob, 5n, 50)] })
     expect(one.repair.lacking).toBe(0)
     // The same end of a branch is no news, another is.
     one.repair.onRequest(bob, head(bob, 2n), request(head(rob, 4n, 50)))

@@ -3,7 +3,7 @@
  * key is gone, a removed member's message is nowhere to be had. The device says what it has and asks the members; who has
  * more answers with the difference the CRDT computes. What one honest member has applied, all of them get.
  */
-import { toHex } from '../bytes.js'
+import { equalBytes, toHex } from '../bytes.js'
 import { HeddleError } from '../errors.js'
 import { convictedBy, samePosition } from '../sync/index.js'
 import {
@@ -45,6 +45,8 @@ interface Lack {
   position: RepairHead
   attempts: number
   dueMs: number
+  /** Requests of others who stand in the same place, by the hash of their envelope: what answers them answers this. */
+  readonly alike: Set<string>
 }
 
 interface OpenAnswer {
@@ -91,7 +93,7 @@ export class Repair {
     this.#hooks = hooks
     for (const fork of forks) this.#forks.set(toHex(fork.member), fork)
     for (const { position } of lacks)
-      this.#lacks.set(toHex(position.member), { position, attempts: 0, dueMs: this.#soon(askMsMax) })
+      this.#lacks.set(toHex(position.member), this.#newLack(position))
   }
 
   /** Members of whom this device is known to lack content. */
@@ -151,7 +153,9 @@ export class Repair {
       if (position.seq > 0n && (isAhead || isElsewhere)) mine.push(position)
       // The answers reach this device as well.
       const lack = this.#lacks.get(key)
-      if (lack !== undefined && lack.attempts === 0 && samePosition(lack.position, theirs)) this.#asked(key, lack)
+      if (lack === undefined || !samePosition(lack.position, theirs)) continue
+      if (lack.alike.size < positionsMax) lack.alike.add(toHex(head.hash))
+      if (lack.attempts === 0) this.#asked(key, lack)
     }
     if (mine.length === 0 || this.#answers.size >= answersMax || !this.#mayAnswer(toHex(sender))) return
     const id = toHex(head.hash)
@@ -163,12 +167,14 @@ export class Repair {
 
   /** A member's message holds what another, or this device, asked for. */
   onAnswer({ request, heads }: RepairAnswer): void {
-    const open = this.#answers.get(toHex((request as Head).hash))
+    const id = toHex(request.hash)
+    const isOwn = equalBytes(request.member, this.#room.group.memberId)
+    const open = this.#answers.get(id)
     for (const head of heads) {
       open?.covered.add(positionKey(head))
       const key = toHex(head.member)
       const lack = this.#lacks.get(key)
-      if (lack === undefined || lack.attempts === 0 || samePosition(head, lack.position)) continue
+      if (lack === undefined || !(isOwn || lack.alike.has(id)) || samePosition(head, lack.position)) continue
       // Answers on other positions of a fork come by themselves.
       this.#lacks.delete(key)
       this.#dirtyLacks.set(key, head.member)
@@ -258,10 +264,14 @@ export class Repair {
     const key = toHex(position.member)
     const lack = this.#lacks.get(key)
     if (this.isForked(key)) this.#isNews(position)
-    if (lack === undefined) this.#lacks.set(key, { position, attempts: 0, dueMs: this.#soon(askMsMax) })
+    if (lack === undefined) this.#lacks.set(key, this.#newLack(position))
     else if (position.seq < lack.position.seq) lack.position = position
     this.#dirtyLacks.set(key, position.member)
     this.#schedule()
+  }
+
+  #newLack(position: RepairHead): Lack {
+    return { position, attempts: 0, dueMs: this.#soon(askMsMax), alike: new Set() }
   }
 
   /** Where this device stands in a member's chain: before what it lacks. */
