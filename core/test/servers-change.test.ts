@@ -86,6 +86,27 @@ describe('a server added to a document', () => {
     await world.dispose()
   })
 
+  it('that does not take the document is said to refuse it, once', async () => {
+    const world = await World.create({ seed: 606, servers: 4 })
+    const { doc } = await documentOf(world, three, [])
+    const problems: string[] = []
+    doc.subscribe((event) => {
+      if (event.type === 'problem') problems.push(event.error.message)
+    })
+    world.refuseCreates('server-4')
+    await world.settle(doc.addServer(ticketOf(world, 'server-4')))
+    await world.pass(30_000)
+    expect(problems).toEqual([expect.stringContaining('does not take the document')])
+    const [refusing] = doc.status().servers.filter(({ address }) => address === 'mem://server-4')
+    expect(refusing).toMatchObject({ state: 'refused', lastError: { code: 'FORBIDDEN' } })
+    // The others are enough.
+    textOf(doc).insert(0, 'text')
+    await world.settle(doc.settled('safe'))
+    await world.settle(doc.removeServer(idOf(world, 'server-4')))
+    expect(doc.status().servers.map(({ state }) => state)).toEqual(['connected', 'connected', 'connected'])
+    await world.dispose()
+  })
+
   it('gets the document from any device that was there, and from none that came later', async () => {
     const world = await World.create({ seed: 603, servers: 4 })
     const { doc, copy } = await documentOf(world, three)

@@ -115,6 +115,7 @@ export class World {
   readonly #nodes = new Map<string, Node>()
   readonly #servers = new Map<string, Server>()
   readonly #cut = new Set<string>()
+  readonly #refusing = new Set<string>()
   /** By how much the clocks of some are ahead, milliseconds. */
   readonly #skews = new Map<string, number>()
   readonly #commitMs: number
@@ -164,6 +165,7 @@ export class World {
       storage: await this.#storage(name, context),
       transports: [transport],
       listen: [`mem://${host}`],
+      policy: { mayCreate: () => !this.#refusing.has(name) },
       context,
       crypto: createCrypto(context.random)
     })
@@ -213,6 +215,11 @@ export class World {
   /** Batches this process has committed since the world began. */
   commits(name: string): number {
     return this.#node(name).commits
+  }
+
+  /** The operator of this server wants no more documents. */
+  refuseCreates(name: string): void {
+    this.#refusing.add(name)
   }
 
   /** Sets the clock of this process ahead, or behind. */

@@ -49,7 +49,7 @@ async function run({ quick }: Bench): Promise<readonly Metric[]> {
   for (const members of quick ? [2, 10] : [2, 10, 100, 1_000]) {
     const contenders = await contendersFor(members, parts)
     const results = new Results(members)
-    const rounds = quick ? 1 : members > 100 ? 5 : 11
+    const rounds = quick ? 1 : members > 100 ? 3 : 9
     // The first round is there for the optimizing compiler.
     for (let round = quick ? 0 : -1; round < rounds; round++) {
       for (const contender of round % 2 === 0 ? contenders : contenders.toReversed()) {

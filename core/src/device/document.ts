@@ -244,7 +244,7 @@ export class OpenDocument implements Document {
       epoch: group.epoch,
       role: removed ? 'removed' : (roleNames[group.me.role] ?? 'reader'),
       connection: removed ? 'removed' : enough ? 'online' : ready > 0 ? 'degraded' : 'offline',
-      servers: this.#following.links.map((link) => link.status()),
+      servers: this.#following.statuses,
       unsent: this.#outgoing.unsealedCount,
       unsafe: Number(this.#outgoing.ownSeq - this.#outgoing.safeSeq),
       sent: Number(this.#outgoing.ownSeq),

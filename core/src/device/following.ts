@@ -7,15 +7,10 @@ import { equalBytes, toHex } from '../bytes.js'
 import { type ErrorName, HeddleError } from '../errors.js'
 import { type DeviceChannel, errorOf, type News } from '../net/index.js'
 import { quorum } from '../paxos/index.js'
-import { parseEnvelope } from '../sync/index.js'
-import {
-  type DecidedSlot,
-  type ServerEntry,
-  ServerProgressRecord,
-  type Subscribed,
-  SubscribeMode
-} from '../wire/index.js'
+import { type ServerEntry, ServerProgressRecord, type Subscribed, SubscribeMode } from '../wire/index.js'
 import { Announced } from './announced.js'
+import type { ServerStatus } from './api.js'
+import type { Followed, FollowingEvents } from './followed.js'
 import { Gaps } from './gaps.js'
 import type { Incoming } from './incoming.js'
 import type { LinkUser, ServerLink } from './links.js'
@@ -23,56 +18,14 @@ import type { Outgoing } from './outgoing.js'
 import { asHeddleError, type Room, report, slotConfig } from './room.js'
 import { SlotExchange } from './slots.js'
 import type { Turn } from './store.js'
+import { isRolledBack, uploadTo } from './uploading.js'
 
 /** How long a server that was removed is read on while nothing comes. */
 const formerMs = 30_000
 /** Pause before a server that refused the subscription is asked again. */
 const refusedPauseMs = 2_000
 const refusedPauseMsMax = 60_000
-const uploadBytesMax = 512 * 1024
 const refusesForGood: ReadonlySet<ErrorName> = new Set(['FORBIDDEN', 'ALREADY_EXISTS', 'INVALID', 'FORK'])
-
-/** What one server is to this document. */
-interface Followed {
-  readonly link: ServerLink
-  /** Everything up to this position of its log is applied here. */
-  position: bigint
-  /** Set while subscribed on this channel. */
-  channel: DeviceChannel | undefined
-  mode: SubscribeMode
-  /** It was asked to stream, and neither refused nor was lost since. */
-  streaming: boolean
-  /** This device's messages up to here were sent to it on this channel. */
-  uploadedSeq: bigint
-  uploading: boolean
-  /** When it last said it was behind. */
-  behindAtMs: number
-  readonly announced: Announced
-  /** All it had when it was subscribed to is applied here. */
-  isRead: boolean
-  /** It is none of the document's servers any more, and read on for what only it may have. */
-  former: { applied: number; timer: Disposable } | undefined
-  retry: Disposable | undefined
-  /** Times in a row that it refused the subscription or an upload, and what it said last. */
-  refusals: number
-  refusedWith: string | undefined
-  /** What storage has of it. */
-  stored: { readonly position: bigint; readonly receiptedSeq: bigint }
-}
-
-/** What the rest of the document does with what servers say. */
-export interface FollowingEvents {
-  /** Slots a server tells of, to be checked and applied. */
-  decided(slots: readonly DecidedSlot[], link: ServerLink): void
-  /** Slots a server was asked for, from the present one on. Resolves when what can be applied of them is. */
-  caughtUp(slots: readonly DecidedSlot[], link: ServerLink): Promise<void>
-  vote(news: Extract<News, { $case: 'vote' }>, link: ServerLink): void
-  mailbox(news: Extract<News, { $case: 'mailboxItems' }>, link: ServerLink): void
-  /** A server holds messages this device has signed and knows nothing of: nothing may be sealed any more. */
-  rolledBack(error: HeddleError): void
-  /** A server took the subscription. */
-  ready(link: ServerLink): void
-}
 
 export class Following implements LinkUser {
   readonly #room: Room
@@ -186,6 +139,15 @@ export class Following implements LinkUser {
 
   get links(): readonly ServerLink[] {
     return this.#present.map(({ link }) => link)
+  }
+
+  /** How the document's servers are: one that is connected may refuse this document all the same. */
+  get statuses(): readonly ServerStatus[] {
+    return this.#present.map(({ link, refusedWith }) => {
+      const status = link.status()
+      if (status.state !== 'connected' || refusedWith === undefined) return status
+      return { ...status, state: 'refused', lastError: refusedWith }
+    })
   }
 
   onUp(link: ServerLink): void {
@@ -327,7 +289,10 @@ export class Following implements LinkUser {
     followed.announced.announce(heads, position)
     if (followed.former !== undefined) return
     this.#room.emit({ type: 'server', server: link.status() })
-    if (this.#outgoing().envelopesAfter(followed.uploadedSeq, 1).length === 0) followed.refusals = 0
+    if (this.#outgoing().envelopesAfter(followed.uploadedSeq, 1).length === 0) {
+      followed.refusals = 0
+      followed.refusedWith = undefined
+    }
     this.#events.ready(link)
     this.#upload(followed)
     this.#ensureStream()
@@ -336,21 +301,7 @@ export class Following implements LinkUser {
 
   /** A server claims messages of this device that it has not sealed: a lie, or storage that was set back. */
   async #checkRollback({ link }: Followed, channel: DeviceChannel): Promise<void> {
-    const { groupId, group, crypto } = this.#room
-    const fromSeq = this.#outgoing().ownSeq + 1n
-    const { value } = await channel.request({
-      $case: 'fetch',
-      value: { group: groupId, member: group.memberId, fromSeq, max: 1 }
-    })
-    const [bytes] = value.envelopes
-    const envelope = bytes && parseEnvelope(bytes)
-    const isOwn =
-      envelope !== undefined &&
-      equalBytes(envelope.header.group, groupId) &&
-      equalBytes(envelope.header.member, group.memberId) &&
-      envelope.header.seq >= fromSeq &&
-      crypto.verify(group.me.signaturePublicKey, envelope.signed, envelope.signature)
-    if (!isOwn) {
+    if (!(await isRolledBack(channel, this.#room, this.#outgoing().ownSeq))) {
       link.blame(new HeddleError('MALFORMED', 'a server claims messages of this device that it does not have'))
       return
     }
@@ -390,11 +341,11 @@ export class Following implements LinkUser {
     if (this.#followed.get(followed.link.id) !== followed) return
     if (followed.former !== undefined) return this.#forgetLater(followed)
     // That it takes the document not, for good, is nothing that passes: somebody has to know.
-    const said = `${problem.code} ${problem.message}`
-    if (refusesForGood.has(problem.code) && followed.refusedWith !== said) {
-      followed.refusedWith = said
+    const { code, message: said } = problem
+    if (refusesForGood.has(code) && followed.refusedWith?.message !== said) {
+      followed.refusedWith = { code, message: said }
       const message = `server ${followed.link.id.slice(0, 8)} does not take the document: ${problem.message}`
-      report(this.#room, new HeddleError(problem.code, message, { cause: problem }))
+      report(this.#room, new HeddleError(code, message, { cause: problem }))
     }
     this.#lose(followed)
     this.#ensureStream()
@@ -474,24 +425,11 @@ export class Following implements LinkUser {
   }
 
   async #upload(followed: Followed): Promise<void> {
-    const { channel, link } = followed
+    const { channel } = followed
     if (channel === undefined || followed.uploading) return
     followed.uploading = true
-    const { groupId } = this.#room
-    const outgoing = this.#outgoing()
     try {
-      while (followed.channel === channel) {
-        const envelopes = outgoing.envelopesAfter(followed.uploadedSeq, uploadBytesMax)
-        if (envelopes.length === 0) break
-        const { value } = await channel.request({ $case: 'upload', value: { group: groupId, envelopes } })
-        for (const receipt of value.receipts) outgoing.takeReceipt(link.publicKey, receipt)
-        const receipted = outgoing.receiptedSeq(link.id)
-        if (receipted <= followed.uploadedSeq)
-          throw new HeddleError('INTERNAL', 'the receipt does not cover the upload')
-        followed.uploadedSeq = receipted
-        followed.refusals = 0
-        followed.refusedWith = undefined
-      }
+      await uploadTo(followed, this.#room, this.#outgoing())
     } catch (error) {
       if (followed.channel === channel) await this.#uploadFailed(followed, asHeddleError(error, 'uploading'))
     } finally {
@@ -511,9 +449,11 @@ export class Following implements LinkUser {
       )
       return
     }
-    const said = `${error.code} ${error.message}`
-    if (error.retry === 'never' && followed.refusedWith !== said) report(this.#room, error)
-    followed.refusedWith = said
+    const { code, message } = error
+    if (error.retry === 'never') {
+      if (followed.refusedWith?.message !== message) report(this.#room, error)
+      followed.refusedWith = { code, message }
+    }
     this.#subscribeFailed(followed, error)
   }
 }

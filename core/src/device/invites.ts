@@ -58,6 +58,7 @@ export class Invites {
   /** Invites that are not durable yet, and those that are and wait for a mailbox. */
   #made: Made[] = []
   #announced: Made[] = []
+  readonly #timers = new Set<Disposable>()
   /** By key package, hexadecimal: what the app says of who asks to join, or that it is being asked. */
   readonly #verdicts = new Map<string, 'asked' | MemberVerdict['verdict']>()
 
@@ -92,6 +93,8 @@ export class Invites {
 
   /** Nothing goes on: who waits for a link hears why. */
   giveUp(error: HeddleError): void {
+    for (const timer of this.#timers) timer[Symbol.dispose]()
+    this.#timers.clear()
     for (const { reject } of [...this.#made.splice(0), ...this.#announced.splice(0)]) reject(error)
   }
 
@@ -132,8 +135,11 @@ export class Invites {
   /** The link is handed out once a server has the mailbox, so that who is quick finds it, and offline after a moment. */
   #announce(made: Made, links: readonly ServerLink[]): void {
     this.#announced.push(made)
-    const timer = this.#room.context.clock.setTimer(mailboxWaitMs, () => this.#handOut(made.key))
-    this.#room.signal.addEventListener('abort', () => timer[Symbol.dispose](), { once: true })
+    const timer = this.#room.context.clock.setTimer(mailboxWaitMs, () => {
+      this.#timers.delete(timer)
+      this.#handOut(made.key)
+    })
+    this.#timers.add(timer)
     for (const link of links) {
       this.openMailboxes(link).catch((error: unknown) => {
         const { message } = asHeddleError(error, 'opening a mailbox')
@@ -228,8 +234,9 @@ export class Invites {
       this.#put(turn, key)
       if (verdict !== 'rejected') return this.#hooks.add(turn, { keyPackage, role: record.invite.role, mailbox })
       turn.after(() => this.#hooks.refused(mailbox))
-      const message = `who followed an invite, device ${toHex(info.device.endpointId)}, was rejected by this app and is not added`
-      throw new HeddleError('IDENTITY_REJECTED', message)
+      const deviceId = toHex(info.device.endpointId)
+      const message = `who followed an invite, device ${deviceId}, was rejected by this app and is not added`
+      throw new HeddleError('IDENTITY_REJECTED', message, { info: { deviceId } })
     } catch (error) {
       const known = error instanceof WireError ? new HeddleError('MALFORMED', 'a join request does not decode') : error
       report(this.#room, asHeddleError(known, 'a join request'))

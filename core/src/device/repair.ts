@@ -92,8 +92,7 @@ export class Repair {
     this.#room = room
     this.#hooks = hooks
     for (const fork of forks) this.#forks.set(toHex(fork.member), fork)
-    for (const { position } of lacks)
-      this.#lacks.set(toHex(position.member), this.#newLack(position))
+    for (const { position } of lacks) this.#lacks.set(toHex(position.member), this.#newLack(position))
   }
 
   /** Members of whom this device is known to lack content. */

@@ -39,7 +39,7 @@ export interface StoredRecord {
 }
 
 const KIND = { state: 1, epoch: 2, ended: 3, node: 4, ratchet: 5, skipped: 6 } as const
-const SAVED_VERSION = 1
+const SAVED_VERSION = 2
 
 /** What the record of the current epoch holds. */
 export interface SavedState {

@@ -159,11 +159,18 @@ describe('a member that lost the group’s secrets', () => {
       )
   })
 
-  test('is told its own commit from another’s', async () => {
-    const lost = await lostMember(907)
-    const built = await lost.lost.group.resync(await basisOf(lost.admin))
-    const late = lost.lost.group
-    await expect(late.processCommit(built.commit)).rejects.toThrow(expect.objectContaining({ code: 'BEHIND' }))
+  test('is told its own commit from another’s, also when it has caught up meanwhile', async () => {
+    const world = await createWorld(907, [EDITOR, EDITOR])
+    const [admin, editor, lost] = world.members
+    if (admin === undefined || editor === undefined || lost === undefined) throw new Error('three members expected')
+    world.members.splice(world.members.indexOf(lost), 1)
+    const missed = [await decide(world, admin), await decide(world, editor)]
+    const built = await lost.group.resync(await basisOf(admin))
+    await expect(lost.group.processCommit(built.commit)).rejects.toThrow(expect.objectContaining({ code: 'BEHIND' }))
+    for (const { commit } of missed) expect(await lost.process(commit)).toBe(true)
+    await expect(lost.group.processCommit(built.commit)).rejects.toMatchObject({ info: { ownCommit: true } })
+    await adoptBy({ world, lost }, built)
+    expectAgreement(world)
   })
 
   test('starts only from the epoch that is vouched for, of its own group, and later than its own', async () => {

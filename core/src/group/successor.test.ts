@@ -1,10 +1,18 @@
 import type { Proposal, Reinit } from 'ts-mls/proposal.js'
 import { describe, expect, test } from 'vitest'
 import { emptyBytes, toHex, utf8 } from '../bytes.js'
-import { SUITE_POST_QUANTUM } from '../crypto/index.js'
+import { SUITE_POST_QUANTUM, suiteName } from '../crypto/index.js'
 import { type GroupExtensions, leafRules, readGroupExtensions, writeGroupExtensions } from './extensions.js'
 import { type BegunGroup, MemberGroup, type OwnKeyPackage, PublicGroup } from './index.js'
-import { buildEpoch, createWelcome, decodePublicMessage, encodeWelcome } from './mls/index.js'
+import {
+  buildEpoch,
+  createWelcome,
+  decodePublicMessage,
+  encodeWelcome,
+  isSuccession,
+  type SuccessionPsk
+} from './mls/index.js'
+import { checkSuccession } from './successor.js'
 import { edited, expectRefused, forge, secretsOf } from './testing/forge.js'
 import {
   ADMIN,
@@ -72,6 +80,12 @@ function proofIn(commit: Uint8Array): Proposal {
   const proof = proposalsIn(commit).find(({ proposalType }) => proposalType === 'psk')
   if (proof === undefined) throw new Error('no pre-shared key in the commit')
   return proof
+}
+
+function successionIn(commit: Uint8Array): SuccessionPsk {
+  const proof = proofIn(commit)
+  if (proof.proposalType !== 'psk' || !isSuccession(proof.psk.preSharedKeyId)) throw new Error('no proof of succession')
+  return proof.psk.preSharedKeyId
 }
 
 async function reinitBy({ group }: Member): Promise<Reinit> {
@@ -187,6 +201,53 @@ describe('a branch', () => {
       proposals: [{ proposalOrRefType: 'proposal', proposal: proof }]
     }))
     await expectRefused(w, w.admin, late, 'INVALID', /only from its first commit/)
+  })
+})
+
+describe('what a group says to follow is checked by who joins', () => {
+  const other = new Uint8Array(16).fill(3)
+
+  test('for a branch', async () => {
+    const w = await world(934)
+    const own = await w.admin.group.successorKeyPackage()
+    const place = { groupId: groupId(934), keyPackage: own, members: [], ...placeOf(w.admin) }
+    const { next, commit } = (await w.admin.group.branch(place)).first
+    const psk = successionIn(commit)
+    const before = w.observer
+    const { context } = next.state
+    checkSuccession(psk, context, next.members, before)
+    const cases: readonly (readonly [RegExp, Partial<typeof context>, Partial<typeof psk>])[] = [
+      [/only at its first commit/, { epoch: 2n }, {}],
+      [/the same id/, { groupId: before.groupId }, {}],
+      [/another group or epoch/, {}, { pskGroupId: other }],
+      [/another group or epoch/, {}, { pskEpoch: psk.pskEpoch - 1n }],
+      [/another version/, { version: 'mls20' as never }, {}],
+      [/another cipher suite/, { cipherSuite: suiteName(3) }, {}],
+      [/not closed by a ReInit/, {}, { usage: 'reinit' }]
+    ]
+    for (const [reason, contextChange, pskChange] of cases)
+      expect(() =>
+        checkSuccession({ ...psk, ...pskChange }, { ...context, ...contextChange }, next.members, before)
+      ).toThrow(reason)
+  })
+
+  test('for a successor', async () => {
+    const w = await world(935)
+    const members = [w.admin.group.memberId, w.editor.group.memberId]
+    await decide(w, w.admin, { reinit: { suite: 3, members } })
+    const own = await w.admin.group.successorKeyPackage({ suite: 3 })
+    const { next, commit } = (await w.admin.group.succeed({ keyPackage: own, members: [] })).first
+    const psk = successionIn(commit)
+    const before = w.observer
+    const { context } = next.state
+    checkSuccession(psk, context, next.members, before)
+    for (const change of [
+      { groupId: other },
+      { cipherSuite: suiteName(1) },
+      { extensions: context.extensions.slice(1) },
+      { extensions: before.state.context.extensions }
+    ])
+      expect(() => checkSuccession(psk, { ...context, ...change }, next.members, before)).toThrow(/ReInit announced/)
   })
 })
 

@@ -41,6 +41,7 @@ async function emptyDocument(): Promise<Document> {
     parts,
     group: device.groupId,
     store: new DocumentStore(storage, device.groupId),
+    beginning: { ctx: device.group.public.ctx, broughtIn: 0n },
     epochs: [new Epoch(device.group.public)],
     acceptor: undefined,
     senders: [],
@@ -72,7 +73,7 @@ it('misses nothing that becomes durable while it looks, at whatever moment', asy
       const running = subscription.run()
       for (let turn = 0; turn < moment; turn++) await Promise.resolve()
       const head = { member: device.memberId, seq: 1n, hash: new Uint8Array(32) }
-      document.publish([{ position: 1n, member: device.memberId, bytes }], [{ head, position: 1n }])
+      document.publish([{ position: 1n, member: device.memberId, bytes }], [{ head, position: 1n, begunEpoch: 0n }])
       await settled()
       const through = sent.map(({ body }) =>
         body?.$case === 'deliver' || body?.$case === 'heads' ? body.value.throughPosition : 0n

@@ -70,10 +70,10 @@ test('leaves and parent nodes are in their places', async () => {
   const [first] = honest()
   if (first === undefined) throw new Error('a leaf expected')
   const hpkePublicKey = new Uint8Array(32).fill(9)
-  const parent = {
+  const parent: RatchetTree[number] = {
     nodeType: 'parent',
     parent: { hpkePublicKey, parentHash: new Uint8Array(0), unmergedLeaves: [] }
-  } as const
+  }
   const treeHash = new Uint8Array(32)
   await expectRefused(treeOf(honest()).with(1, nodeOf({ ...first, hpkePublicKey })), /in the place of/, 'INVALID', {
     treeHash
