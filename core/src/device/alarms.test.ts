@@ -37,15 +37,17 @@ describe('SYNC-030: an alarm', () => {
     expect(() => alarms.checkContext(header(4n, 1), group)).not.toThrow()
   })
 
-  it('is for an authenticator that differs, in the epochs whose keys are kept', () => {
+  it('is none for an authenticator that differs, which is told once of a member, of the epochs whose keys are kept', () => {
     const alarms = new Alarms([])
     for (const epoch of [1n, 2n, 3n, 4n]) alarms.entered(groupAt(epoch, [1]))
+    expect(alarms.contradicts(id(1), 1n, bytes(9, 8))).toBe(false)
     for (const epoch of [2n, 3n, 4n]) {
-      expect(() => alarms.checkTag(epoch, bytes(Number(epoch), 8))).not.toThrow()
-      expect(() => alarms.checkTag(epoch, bytes(9, 8))).toThrow(isFork)
-      expect(() => alarms.checkTag(epoch, undefined)).not.toThrow()
+      expect(alarms.contradicts(id(1), epoch, bytes(Number(epoch), 8))).toBe(false)
+      expect(alarms.contradicts(id(1), epoch, undefined)).toBe(false)
+      expect(alarms.contradicts(id(Number(epoch)), epoch, bytes(9, 8))).toBe(true)
+      expect(alarms.contradicts(id(Number(epoch)), epoch, bytes(9, 8))).toBe(false)
     }
-    expect(() => alarms.checkTag(1n, bytes(9, 8))).not.toThrow()
+    expect(alarms.isStanding).toBe(false)
   })
 
   it('stands while its member is one, is stored when it is raised and forgotten when it ends', async () => {

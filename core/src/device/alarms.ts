@@ -1,7 +1,8 @@
 /**
  * Whether all devices are in the same epoch (SPEC SYNC-030 to SYNC-032, hazard M8): more than f servers that lie can lead
- * devices into different epochs of one number. Each message names its epoch's context, and a sender's first message of an
- * epoch the epoch's authenticator; a difference raises an alarm, and while one stands this device sends nothing. Driven by
+ * devices into different epochs of one number. Each message names its epoch's context: a difference raises an alarm, and
+ * while one stands this device sends nothing. A sender's first message of an epoch holds the epoch's authenticator as well;
+ * one that opens and names another is of a sender that lies or is broken, which is told and stops nobody. Driven by
  * `document.ts`, asked by `incoming.ts` and `outgoing.ts`.
  */
 import { equalBytes, fromHex, toHex } from '../bytes.js'
@@ -18,6 +19,8 @@ export class Alarms {
   readonly #changed = new Set<string>()
   /** First bytes of the authenticators of the epochs this device has been in since the document was opened. */
   readonly #tags = new Map<bigint, Uint8Array>()
+  /** Members that named a wrong authenticator. */
+  readonly #contradicting = new Set<string>()
   #saidEpoch: bigint | undefined
 
   constructor(stored: readonly AlarmRecord[]) {
@@ -56,13 +59,17 @@ export class Alarms {
   /** Throws FORK when a message was sealed in another epoch of its number than this device's. */
   checkContext({ epoch, ctxTag }: EnvelopeHeader, group: MemberGroup): void {
     const ctx = group.publicAt(epoch)?.ctx
-    if (ctx !== undefined && !equalBytes(ctx.subarray(0, ctxTag.length), ctxTag)) throw forked(epoch, 'context')
+    if (ctx !== undefined && !equalBytes(ctx.subarray(0, ctxTag.length), ctxTag)) throw forked(epoch)
   }
 
-  /** Throws FORK when the sender is in another epoch of this number. `tag`: what its message says, if it does. */
-  checkTag(epoch: bigint, tag: Uint8Array | undefined): void {
+  /** Whether a message that opened names another authenticator than its epoch's; told once of each member. */
+  contradicts(member: Uint8Array, epoch: bigint, tag: Uint8Array | undefined): boolean {
     const own = this.#tags.get(epoch)
-    if (own !== undefined && tag !== undefined && !equalBytes(own, tag)) throw forked(epoch, 'authenticator')
+    if (own === undefined || tag === undefined || equalBytes(own, tag)) return false
+    const key = toHex(member)
+    if (this.#contradicting.has(key)) return false
+    this.#contradicting.add(key)
+    return true
   }
 
   /** A message of this member, signed by it, is of another epoch. Nothing happens when it is no member any more. */
@@ -85,8 +92,8 @@ export class Alarms {
   }
 }
 
-const forked = (epoch: bigint, what: string): HeddleError =>
+const forked = (epoch: bigint): HeddleError =>
   new HeddleError(
     'FORK',
-    `its sender is in another epoch ${epoch} than this device (the ${what} differs): compare with the member; until one of the two is removed, nothing is sent from here`
+    `its sender is in another epoch ${epoch} than this device (the context differs): compare with the member; until one of the two is removed, nothing is sent from here`
   )

@@ -446,7 +446,7 @@ export class Incoming {
       switch (kind) {
         case EnvelopeKind.ENVELOPE_KIND_UPDATE: {
           const { deps, updates, repair, epochAuthenticator } = Payload.decode(plaintext)
-          this.#room.alarms.checkTag(epoch, epochAuthenticator)
+          this.#checkTag(head, epoch, epochAuthenticator)
           this.#advance(head, updates, envelope)
           this.#noteDeps(deps, epoch)
           if (repair !== undefined) this.#repair.onAnswer(repair)
@@ -454,7 +454,7 @@ export class Incoming {
         }
         case EnvelopeKind.ENVELOPE_KIND_CONTROL: {
           const { deps, control, epochAuthenticator } = ControlPayload.decode(plaintext)
-          this.#room.alarms.checkTag(epoch, epochAuthenticator)
+          this.#checkTag(head, epoch, epochAuthenticator)
           this.#advance(head, [], envelope)
           this.#noteDeps(deps, epoch)
           if (control !== undefined) this.#hooks.control(control, head, role)
@@ -467,6 +467,13 @@ export class Incoming {
       if (!(cause instanceof WireError)) throw cause
       throw new HeddleError('MALFORMED', `the payload does not decode: ${cause.message}`, { cause })
     }
+  }
+
+  /** The message opened, so its sender has the secrets of this very epoch: no split, but a lie or a fault. */
+  #checkTag({ member }: Head, epoch: bigint, tag: Uint8Array | undefined): void {
+    if (!this.#room.alarms.contradicts(member, epoch, tag)) return
+    const message = `member ${toHex(member)} names another authenticator of epoch ${epoch}: it lies or is broken`
+    report(this.#room, new HeddleError('FORK', message))
   }
 
   /** A member names how far it has applied others: of those who lost the right to write, that much counts. */
@@ -492,7 +499,7 @@ export class Incoming {
     envelope: ParsedEnvelope
   ): void {
     const { vector, group, joinedEpoch } = this.#room
-    this.#room.alarms.checkTag(envelope.header.epoch, epochAuthenticator)
+    this.#checkTag(head, envelope.header.epoch, epochAuthenticator)
     if (role !== Role.ROLE_ADMIN) throw new HeddleError('FORBIDDEN', 'only an admin sends the state')
     const mayLead = ({ member }: Head) =>
       joinedEpoch > 0n &&
