@@ -73,6 +73,10 @@ describe('the cipher suite of a document', () => {
     stop.abort()
     await world.settle(joining)
     expect(doc.members()).toHaveLength(1)
+    // The invite is not used up by it.
+    const carl = await world.openDevice('carl')
+    await world.settle(carl.join(link))
+    expect(doc.members()).toHaveLength(2)
     await world.dispose()
   })
 
