@@ -32,8 +32,8 @@ export interface YDevice extends Device {
   open(documentId: string): Promise<YDocument>
 }
 
-/** `verifyMember` tells whose device a member is, `claimIdentity` says it of this one. */
-export interface OpenDeviceOptions extends Pick<DeviceOptions, 'verifyMember' | 'claimIdentity'> {
+/** `verifyMember` tells whose device a member is, `claimIdentity` says it of this one; `followBranches` as in the core. */
+export interface OpenDeviceOptions extends Pick<DeviceOptions, 'verifyMember' | 'claimIdentity' | 'followBranches'> {
   /** Folder of this device, its secrets included; created if need be. One process at a time. */
   readonly path: string
   /** Default: LMDB in the folder. */

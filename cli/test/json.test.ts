@@ -127,6 +127,14 @@ describe('heddle doc --json', { timeout: 120_000 }, () => {
     expect(await report('doc-status', ['doc', 'status', id, ...bob()])).toMatchObject({ connection: 'removed' })
   })
 
+  it('branch', async () => {
+    const made = await report('doc-branch', ['doc', 'branch', id, ...alice()])
+    expect(made).toMatchObject({ document: id, members: 1 })
+    const branch = made.branch as string
+    expect(await report('doc-status', ['doc', 'status', branch, ...alice()])).toMatchObject({ branchOf: id, epoch: 1 })
+    expect(await report('doc-show', ['doc', 'show', branch, ...alice()])).toMatchObject({ text: 'Dear all' })
+  })
+
   it('policy and leave', async () => {
     expect(await report('doc-policy', ['doc', 'policy', id, ...alice()])).toMatchObject({ document: id })
     const inviting = new Running(['doc', 'invite', id, '--expires', '5m', '--wait', ...alice()])

@@ -175,7 +175,10 @@ export class World {
     return server
   }
 
-  async openDevice(name: string, app: Pick<DeviceOptions, 'verifyMember' | 'claimIdentity'> = {}): Promise<Device> {
+  async openDevice(
+    name: string,
+    app: Pick<DeviceOptions, 'verifyMember' | 'claimIdentity' | 'followBranches'> = {}
+  ): Promise<Device> {
     const context = this.contextOf(name)
     const raw = await this.#plugin(memoryTransport({ network: this.#network, host: name }), name, context)
     const transport = this.tap.wrap(raw, name)

@@ -1,5 +1,5 @@
 /** `heddle doc create`: makes a document on servers. */
-import { HeddleError } from '@heddle/core'
+import { HeddleError, type Suite } from '@heddle/core'
 import { Command, InvalidArgumentError, Option } from 'commander'
 import type { DocCreateReport } from '../generated/reports.js'
 import { type DeviceOptions, type Surroundings, withDevice, withDeviceOptions } from '../session.js'
@@ -8,6 +8,7 @@ interface Options extends DeviceOptions {
   readonly server: readonly string[]
   readonly tolerate: 0 | 1 | 2
   readonly defaultRole: 'editor' | 'reader'
+  readonly suite: Suite
 }
 
 export function createCommand(surroundings: Surroundings): Command {
@@ -20,14 +21,19 @@ export function createCommand(surroundings: Surroundings): Command {
         .choices(['editor', 'reader'])
         .default('editor')
     )
+    .addOption(
+      new Option('--suite <suite>', 'cipher suite, for good')
+        .choices(['x25519', 'x25519-chacha20', 'post-quantum'])
+        .default('x25519')
+    )
     .action(async (options: Options) => {
       await withDevice(options, async (device) => {
-        const { server: servers, tolerate, defaultRole } = options
+        const { server: servers, tolerate, defaultRole, suite } = options
         if (servers.length < 3 * tolerate + 1) {
           const message = `--tolerate ${tolerate} needs ${3 * tolerate + 1} servers or more; ${servers.length} were given`
           throw new HeddleError('CONFIG_INVALID', message)
         }
-        const document = await device.create({ servers, faultBound: tolerate, defaultRole }, surroundings.signal)
+        const document = await device.create({ servers, faultBound: tolerate, defaultRole, suite }, surroundings.signal)
         if (options.json)
           surroundings.terminal.json<DocCreateReport>({ document: document.id, member: document.memberId })
         else surroundings.terminal.line(document.id)

@@ -33,6 +33,10 @@ export function showCommand(surroundings: Surroundings): Command {
         if (!reached && !options.json) terminal.note('No server answers: this is what this device has.')
         if (!options.follow) return
         const changes = printChanges(text, terminal, options.json === true)
+        const branches = document.subscribe((event) => {
+          if (event.type === 'branch' && event.joined && !options.json)
+            terminal.note(`Member ${event.by} has begun a branch; this device has it: ${event.documentId}`)
+        })
         try {
           await eventually(document, (event) => event?.type === 'removed', signal)
           if (!options.json) terminal.note('This device was removed from the document; nothing more comes.')
@@ -40,6 +44,7 @@ export function showCommand(surroundings: Surroundings): Command {
           // Ctrl-C is how following ends.
           if (!signal.aborted) throw cause
         } finally {
+          branches[Symbol.dispose]()
           changes[Symbol.dispose]()
         }
       })

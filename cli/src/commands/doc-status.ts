@@ -19,6 +19,8 @@ export function statusCommand(surroundings: Surroundings): Command {
         const { paint } = terminal
         terminal.line(`document    ${document.id}`)
         terminal.line(`member      ${document.memberId} (${status.role})`)
+        if (status.branchOf !== undefined) terminal.line(`branch of   ${status.branchOf}`)
+        terminal.line(`suite       ${status.suite}`)
         terminal.line(`epoch       ${status.epoch}, ${document.members().length} members`)
         terminal.line(`connection  ${connection(status.connection, paint)}`)
         for (const { id, address, state, lastError } of status.servers) {

@@ -1,6 +1,7 @@
 /** `heddle doc`: the group of commands that work on the documents of one device. */
 import { Command } from 'commander'
 import type { Surroundings } from '../session.js'
+import { branchCommand } from './doc-branch.js'
 import { createCommand } from './doc-create.js'
 import { editCommand } from './doc-edit.js'
 import { inviteCommand } from './doc-invite.js'
@@ -28,6 +29,7 @@ export function docCommand(surroundings: Surroundings): Command {
     roleCommand,
     removeCommand,
     leaveCommand,
+    branchCommand,
     rotateCommand,
     addServerCommand,
     removeServerCommand,

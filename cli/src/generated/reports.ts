@@ -17,6 +17,18 @@ export interface DocCreateReport {
   readonly member: string
 }
 
+/** A branch of a document. Printed by: heddle doc branch --json. */
+export interface DocBranchReport {
+  /** Id of the document it is a branch of. */
+  readonly document: string
+  /** Id of the new document. */
+  readonly branch: string
+  /** Id of this member in it. */
+  readonly member: string
+  /** How many members it has. */
+  readonly members: number
+}
+
 /** A document that was joined. Printed by: heddle doc join --json. */
 export interface DocJoinReport {
   /** Id of the document. */
@@ -205,6 +217,10 @@ export interface DocStatusReport {
   readonly leaving: boolean
   /** Ids of members who are in another epoch of the same number: the servers may have led the two apart, or they lie. */
   readonly divergent: readonly string[]
+  /** Id of the document that this one began as a branch of. */
+  readonly branchOf?: string | undefined
+  /** Its cipher suite. */
+  readonly suite: string
 }
 
 /** How one server of a document is. */
@@ -255,6 +271,7 @@ export interface DemoReport {
 export type Report =
   | ServeReport
   | DocCreateReport
+  | DocBranchReport
   | DocJoinReport
   | DocListReport
   | DocShowReport

@@ -17,6 +17,8 @@ export interface DeviceOptions {
   readonly verifyMember?: VerifyMember
   /** What this device tells the members' apps of whose it is; without it, nothing. */
   readonly claimIdentity?: ClaimIdentity
+  /** Whether this device comes along when an admin of a document begins a branch of it with this member. Default true. */
+  readonly followBranches?: boolean
 }
 
 /** One device: one storage, one endpoint key, any number of documents. Disposing it closes its documents. */
@@ -46,7 +48,15 @@ export interface CreateOptions {
   readonly faultBound?: 0 | 1 | 2
   /** Role of members who are added without one. Default "editor". */
   readonly defaultRole?: 'editor' | 'reader'
+  /** For good: a document keeps its cipher suite. Default "x25519". */
+  readonly suite?: Suite
 }
+
+/**
+ * What keys are agreed on and content is encrypted with: X25519 with AES-128-GCM, the same with ChaCha20-Poly1305, or X-Wing,
+ * which a quantum computer does not break either, with ChaCha20-Poly1305; its keys take 1.2 KB each.
+ */
+export type Suite = 'x25519' | 'x25519-chacha20' | 'post-quantum'
 
 export type RoleName = 'admin' | 'editor' | 'reader'
 
@@ -101,6 +111,15 @@ export interface Document<Native = unknown> extends AsyncDisposable {
    */
   leave(options?: LeaveOptions, signal?: AbortSignal): Promise<void>
 
+  /**
+   * Begins a new document with this one's content, servers and roles, and with those of its members whose devices answer in
+   * time (RFC 9420 section 11.3); the others can be invited. This document stays as it is. Resolves when the servers have
+   * decided the new document's first commit; once it is on this device it goes on across restarts, and when the waiting
+   * ends otherwise. Throws FORBIDDEN for who is no admin, CONFIG_INVALID, NOT_FOUND, NO_QUORUM, FORK, LIMIT_EXCEEDED,
+   * REMOVED, ABORTED.
+   */
+  branch(options?: BranchOptions, signal?: AbortSignal): Promise<Document<Native>>
+
   /** Resolves when every local edit made so far is durable on this device ("stored"), on one server ("sent"), on a write quorum of servers ("safe"). */
   settled(level: 'stored' | 'sent' | 'safe', signal?: AbortSignal): Promise<void>
   /** Calls back for everything that happens, until disposed. */
@@ -112,6 +131,17 @@ export interface InviteOptions {
   readonly role?: RoleName
   /** Default one day. */
   readonly expiresInMs?: number
+}
+
+export interface BranchOptions {
+  /** Ids of members who are asked to come along. Default: all. */
+  readonly members?: readonly string[]
+  /** Tickets of its servers. Default: those of this document. */
+  readonly servers?: readonly string[]
+  /** How many of them may lie. Default: as in this document, or 0 when `servers` is given. */
+  readonly faultBound?: 0 | 1 | 2
+  /** How long answers are waited for, 1 to 600,000. Default 10,000. */
+  readonly timeoutMs?: number
 }
 
 export interface LeaveOptions {
@@ -170,6 +200,9 @@ export interface DocumentStatus {
   readonly policy: DocumentPolicy
   /** It has asked to be removed, and was not yet. */
   readonly leaving: boolean
+  readonly suite: Suite
+  /** Id of the document that this one began as a branch of. */
+  readonly branchOf?: string
 }
 
 export interface ServerStatus {
@@ -191,6 +224,11 @@ export type DocumentEvent =
   | { readonly type: 'server'; readonly server: ServerStatus }
   /** What `verifyMember` says of a member is known, or is another than before. */
   | { readonly type: 'verification'; readonly member: Member }
+  /**
+   * An admin, member `by`, has begun a branch of this document: `documentId`. `joined`: this device has come along and has
+   * it; otherwise `followBranches` is off and it was only asked to.
+   */
+  | { readonly type: 'branch'; readonly documentId: string; readonly by: string; readonly joined: boolean }
   /** This device was removed: nothing more comes or goes. */
   | { readonly type: 'removed' }
   /** A peer did what it must not, or something failed that the user should know. The document goes on. */

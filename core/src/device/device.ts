@@ -3,7 +3,7 @@
  * and opens documents; what goes on inside one is in `document.ts`.
  */
 import { concatBytes, toHex, utf8 } from '../bytes.js'
-import { type CryptoProvider, createCrypto } from '../crypto/index.js'
+import { type CryptoProvider, createCrypto, type SuiteId } from '../crypto/index.js'
 import { HeddleError } from '../errors.js'
 import { generateKeyPackage, MemberGroup, memberIdOf, type OwnKeyPackage } from '../group/index.js'
 import { quorum } from '../paxos/index.js'
@@ -16,11 +16,13 @@ import { OpenDocument } from './document.js'
 import { claimedIdentity } from './identity.js'
 import { parseInvite } from './invites.js'
 import { join } from './join.js'
-import { LinkPool, parseTicket } from './links.js'
+import { LinkPool } from './links.js'
 import { policyDefault } from './policy.js'
 import { Replica } from './replica.js'
-import { slotConfig } from './room.js'
+import { type BranchHost, slotConfig } from './room.js'
+import { serverList } from './servers.js'
 import { DocumentStore, deviceStore, parseDocumentId, takeOwnership, Turn } from './store.js'
+import { invitedSuite, suiteIdOf } from './suites.js'
 
 const createTimeoutMs = 20_000
 /** After this long, servers that could not be reached at all are not waited for any more. */
@@ -53,12 +55,18 @@ class OpenedDevice implements Device {
   /** Documents whose invite is being followed. */
   readonly #joining = new Set<string>()
   readonly #stop = new AbortController()
+  readonly #branches: BranchHost
 
   constructor(options: DeviceOptions, identity: EndpointIdentity, crypto: CryptoProvider) {
     this.#options = options
     this.#identity = identity
     this.#crypto = crypto
     this.id = toHex(identity.publicKey)
+    this.#branches = {
+      follows: options.followBranches ?? true,
+      crdtTypes: this.#crdtTypes,
+      open: (groupId) => this.#openOnce(groupId)
+    }
     this.#pool = new LinkPool({ context: options.context, identity, transports: options.transports })
   }
 
@@ -70,7 +78,7 @@ class OpenedDevice implements Device {
     const group = await MemberGroup.create(
       {
         groupId,
-        keyPackage: await this.#keyPackage(groupId),
+        keyPackage: await this.#keyPackage(groupId, suiteIdOf(options.suite)),
         document: {
           crdtType: backend.typeId,
           protocolVersion: 1,
@@ -91,7 +99,8 @@ class OpenedDevice implements Device {
         joinedEpoch: 0n,
         removed: false,
         leaving: false,
-        epochSinceMs: BigInt(Math.floor(context.clock.now()))
+        epochSinceMs: BigInt(Math.floor(context.clock.now())),
+        branchOf: undefined
       })
     )
     turn.put(store.key('genesis'), Create.encode({ groupInfo: await group.groupInfo(), decided: undefined }))
@@ -133,6 +142,7 @@ class OpenedDevice implements Device {
         const message = `the document needs the CRDT backend ${invite.crdtType}; this device has ${this.#crdtTypes.join(', ')}`
         throw new HeddleError('CAPABILITY_MISSING', message)
       }
+      const suite = invitedSuite(invite)
       const { storage, context } = this.#options
       const on = {
         storage,
@@ -140,7 +150,7 @@ class OpenedDevice implements Device {
         pool: this.#pool,
         crypto: this.#crypto,
         crdtTypes: this.#crdtTypes,
-        keyPackage: () => this.#keyPackage(invite.group)
+        keyPackage: () => this.#keyPackage(invite.group, suite)
       }
       await join(invite, on, signal === undefined ? this.#stop.signal : AbortSignal.any([signal, this.#stop.signal]))
     }
@@ -173,7 +183,7 @@ class OpenedDevice implements Device {
     return this.#options.crdts.map(({ typeId }) => typeId)
   }
 
-  async #keyPackage(groupId: Uint8Array): Promise<OwnKeyPackage> {
+  async #keyPackage(groupId: Uint8Array, suite: SuiteId): Promise<OwnKeyPackage> {
     const signatureKey = this.#crypto.randomBytes(32)
     const signaturePublicKey = this.#crypto.publicKeyOf(signatureKey)
     const identity = await claimedIdentity(this.#options.claimIdentity, {
@@ -183,7 +193,8 @@ class OpenedDevice implements Device {
       deviceId: this.id
     })
     const device = { endpointId: this.#identity.publicKey, crdtTypes: this.#crdtTypes, identity }
-    return generateKeyPackage({ crypto: this.#crypto, device, nowMs: this.#options.context.clock.now(), signatureKey })
+    const nowMs = this.#options.context.clock.now()
+    return generateKeyPackage({ crypto: this.#crypto, device, nowMs, signatureKey, suite })
   }
 
   #backend(typeId: string | undefined): CrdtBackend {
@@ -236,6 +247,8 @@ class OpenedDevice implements Device {
         vector: new StateVector(heads, untold),
         alarms: new Alarms(await store.alarms()),
         verifyMember: this.#options.verifyMember,
+        branchOf: record.branchOf,
+        branches: this.#branches,
         group
       },
       () => this.#open.delete(id)
@@ -278,15 +291,6 @@ class OpenedDevice implements Device {
   #assertUsable(): void {
     if (this.#stop.signal.aborted) throw new HeddleError('DISPOSED', 'the device is closed')
   }
-}
-
-function serverList(tickets: readonly string[]) {
-  const servers = tickets.map(parseTicket)
-  const ids = new Set(servers.map(({ id }) => toHex(id)))
-  if (servers.length < 1 || servers.length > 7 || ids.size !== servers.length) {
-    throw new HeddleError('CONFIG_INVALID', `a document needs 1 to 7 different servers, ${servers.length} were given`)
-  }
-  return servers.sort((a, b) => (toHex(a.id) < toHex(b.id) ? -1 : 1))
 }
 
 /** Says of each server why it does not answer. */

@@ -10,6 +10,7 @@ import { quorum } from '../paxos/index.js'
 import { Standings } from '../sync/index.js'
 import { type Head, Role, type RoleSetProposal } from '../wire/index.js'
 import type {
+  BranchOptions,
   Document,
   DocumentEvent,
   DocumentPolicy,
@@ -19,6 +20,7 @@ import type {
   Member,
   RoleName
 } from './api.js'
+import { Branching, firstDecided } from './branching.js'
 import { Changes, removedError } from './changes.js'
 import { Expiry } from './expiry.js'
 import { Following } from './following.js'
@@ -36,6 +38,7 @@ import { Rotation } from './rotation.js'
 import { reach, serverOf, serverToAdd, serverToRemove } from './servers.js'
 import { checkFingerprint, type FingerprintCheck, formatFingerprint, safetyNumber } from './safety.js'
 import { Turn } from './store.js'
+import { suiteOf } from './suites.js'
 
 const inviteMsDefault = 24 * 60 * 60 * 1000
 const unlimitedEpoch = 2n ** 64n
@@ -64,6 +67,7 @@ export class OpenDocument implements Document {
   readonly #changes: Changes
   readonly #invites: Invites
   readonly #leaving: Leaving
+  readonly #branching: Branching
   readonly #rotation: Rotation
   readonly #listeners = new Set<(event: DocumentEvent) => void>()
   readonly #abort = new AbortController()
@@ -165,6 +169,10 @@ export class OpenDocument implements Document {
       refused: (mailbox) => this.#background(this.#invites.close(mailbox, this.#following.links))
     })
     this.#leaving = new Leaving(room, this.#changes, this.#outgoing)
+    this.#branching = new Branching(room, stored.follows, {
+      say: (control) => this.#outgoing.queueControl(control),
+      isOnline: () => this.#following.readyLinks.length >= quorum(slotConfig(room.group))
+    })
     this.#rotation = new Rotation(room, {
       isDecidable: () => this.#changes.isDecidable,
       rotate: () => this.#rotateByItself()
@@ -256,7 +264,9 @@ export class OpenDocument implements Document {
       pendingChanges: this.#changes.pendingCount,
       blocked: this.#changes.blocked,
       policy: this.policy(),
-      leaving: this.#room.leaving && !removed
+      leaving: this.#room.leaving && !removed,
+      suite: suiteOf(group.public.suite.id),
+      ...(this.#room.branchOf === undefined ? {} : { branchOf: toHex(this.#room.branchOf) })
     }
   }
 
@@ -319,6 +329,14 @@ export class OpenDocument implements Document {
     await this.#orAborted(this.#leaving.leave(until), signal)
   }
 
+  async branch(options: BranchOptions = {}, signal?: AbortSignal): Promise<Document> {
+    this.#assertUsable()
+    if (this.#room.leaving) throw leavingError()
+    const document = await this.#branching.begin(options, signal)
+    await firstDecided(document, this.#room.context.clock, this.#either(signal))
+    return document
+  }
+
   async settled(level: 'stored' | 'sent' | 'safe', signal?: AbortSignal): Promise<void> {
     this.#assertUsable(level === 'stored')
     if (this.#room.leaving && this.#room.replica.peek() !== undefined) throw leavingError()
@@ -348,6 +366,8 @@ export class OpenDocument implements Document {
       new HeddleError('ABORTED', 'the document was closed; the change stays pending and goes on when it is opened')
     )
     this.#invites.giveUp(new HeddleError('DISPOSED', `document ${this.id} is closed`))
+    this.#branching.giveUp(new HeddleError('DISPOSED', `document ${this.id} is closed`))
+    await this.#branching[Symbol.asyncDispose]()
     await this.#following.stop()
     await this.#turns
     await this.#room.replica.doc[Symbol.asyncDispose]()
@@ -388,6 +408,7 @@ export class OpenDocument implements Document {
     await this.#outgoing.step(turn, online)
     this.#expiry.step()
     this.#leaving.step(turn)
+    await this.#branching.step(turn)
     this.#incoming.write(turn)
     const { group, removed } = this.#room
     store.putGroup(turn, group.takeDirtyRecords())
@@ -398,6 +419,7 @@ export class OpenDocument implements Document {
     if (removed) {
       this.#rotation[Symbol.dispose]()
       this.#outgoing.giveUpSending(removedError())
+      this.#branching.giveUp(removedError())
       await this.#following.stop()
       return
     }
@@ -430,9 +452,11 @@ export class OpenDocument implements Document {
   }
 
   /** What a member's device says beside content. */
-  #control(control: Control, head: Head, _role: Role): void {
+  #control(control: Control, head: Head, role: Role): void {
     if (control.$case === 'repairRequest') this.#repair.onRequest(head.member, head, control.value)
     if (control.$case === 'leave') this.#leaving.heard(head.member)
+    if (control.$case === 'branch') this.#branching.heard(head.member, control.value, role)
+    if (control.$case === 'follow') this.#branching.answered(head.member, control.value)
   }
 
   /** Notes since when decided slots wait, and looks again when they have waited long enough. */
@@ -472,6 +496,8 @@ export class OpenDocument implements Document {
     this.#leaving.giveUp(error)
     this.#outgoing.giveUp(error)
     this.#invites.giveUp(error)
+    this.#branching.giveUp(error)
+    this.#background(this.#branching[Symbol.asyncDispose]())
     this.#changes.dispose(error)
     this.#emit({ type: 'problem', error })
     this.#background(this.#following.stop())
@@ -571,7 +597,7 @@ export class OpenDocument implements Document {
 type Stored = Awaited<ReturnType<typeof readStored>>
 
 async function readStored({ store }: RoomStart) {
-  const [applied, standings, lacks, forks, servers, pending, intents, invites, stateDuty, unsealed, own] =
+  const [applied, standings, lacks, forks, servers, pending, intents, invites, follows, stateDuty, unsealed, own] =
     await Promise.all([
       store.applied(),
       store.standings(),
@@ -581,9 +607,10 @@ async function readStored({ store }: RoomStart) {
       store.pending(),
       store.intents(),
       store.invites(),
+      store.follows(),
       store.stateDuty(),
       store.entries('unsealed'),
       store.entries('own')
     ])
-  return { applied, standings, lacks, forks, servers, pending, intents, invites, stateDuty, unsealed, own }
+  return { applied, standings, lacks, forks, servers, pending, intents, invites, follows, stateDuty, unsealed, own }
 }

@@ -507,8 +507,10 @@ export class Incoming {
       !equalBytes(member, group.memberId) &&
       !equalBytes(member, head.member)
     const ahead = heads.filter((one) => one.seq > vector.seqOf(one.member) && mayLead(one))
-    // An update of the state holds what a joiner cannot open, whoever's chain it belongs to.
-    const isNews = begins || ahead.length > 0 || (joinedEpoch > 0n && kind !== EnvelopeKind.ENVELOPE_KIND_STATE)
+    // An update of the state holds what a joiner cannot open, whoever's chain it belongs to; and one that a sender's chain
+    // begins with may hold what the document began with, which is in no message.
+    const isDifferent = kind !== EnvelopeKind.ENVELOPE_KIND_STATE || head.seq === 1n
+    const isNews = begins || ahead.length > 0 || (joinedEpoch > 0n && isDifferent)
     this.#advance(head, isNews ? [state] : [], envelope)
     for (const known of ahead) this.#advance(known, [], undefined)
     if (ahead.length > 0 || begins) this.retry()

@@ -4,7 +4,7 @@
  * inviter's side and the format of links; `join.ts` is the joiner's.
  */
 import { concatBytes, equalBytes, fromBase64Url, toBase64Url, toHex, utf8 } from '../bytes.js'
-import type { CryptoProvider } from '../crypto/index.js'
+import { type CryptoProvider, SUITE_DEFAULT } from '../crypto/index.js'
 import { HeddleError } from '../errors.js'
 import { type KeyPackageInfo, memberIdOf, type RosterEntry, readKeyPackage } from '../group/index.js'
 import type { DeviceChannel } from '../net/index.js'
@@ -80,7 +80,8 @@ export class Invites {
       faultBound,
       role,
       crdtType: group.public.document.crdtType,
-      expiresAtMs: BigInt(Math.floor(context.clock.now() + expiresInMs))
+      expiresAtMs: BigInt(Math.floor(context.clock.now() + expiresInMs)),
+      suite: group.public.suite.id === SUITE_DEFAULT ? undefined : group.public.suite.id
     }
     const key = toHex(mailboxOf(crypto, invite.secret))
     this.#invites.set(key, { invite, usedBy: new Uint8Array(0) })
@@ -227,6 +228,8 @@ export class Invites {
       if (equalBytes(record.usedBy, ref)) return
       if (record.usedBy.length > 0) throw new HeddleError('INVITE_USED', 'a second device followed a used invite')
       if (this.#isExpired(record.invite)) throw new HeddleError('INVITE_EXPIRED', 'a device followed an expired invite')
+      if (info.suite !== this.#room.group.public.suite.id)
+        throw new HeddleError('INVITE_INVALID', 'a join request brings a key of another cipher suite')
       if (this.#wasMember(info)) throw new HeddleError('INVITE_USED', 'a join request brings the key of a member')
       const verdict = this.#verdictOn(info, mailbox, item)
       if (verdict === 'asked') return

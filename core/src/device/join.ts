@@ -1,11 +1,11 @@
 /**
- * Following an invite (SPEC JOIN): leaves a key package with the servers, waits for the Welcome that a decided commit
+ * Joining a document (SPEC JOIN): leaves a key package with the servers, waits for the Welcome that a decided commit
  * releases, checks the certificate, and stores the document. An interrupted join goes on with the same key package.
  */
 import { equalBytes, toHex } from '../bytes.js'
 import type { CryptoProvider } from '../crypto/index.js'
 import { HeddleError } from '../errors.js'
-import { loadKeyPackage, MemberGroup, type OwnKeyPackage, saveKeyPackage } from '../group/index.js'
+import { loadKeyPackage, MemberGroup, type OwnKeyPackage, saveKeyPackage, welcomeRefs } from '../group/index.js'
 import type { DeviceChannel, News } from '../net/index.js'
 import { inspectDecided, parseVote, type SlotConfig, signedInput } from '../paxos/index.js'
 import type { Context, Storage } from '../plugin/index.js'
@@ -31,6 +31,9 @@ const askAgainMs = 2_000
 /** How often it looks whether its request still lies where it was left: it may have been refused, or have expired. */
 const lookAgainMs = 15_000
 const refusedMsMax = 20_000
+/** Without a mailbox there is nothing to lose: after a while the servers are asked less often. */
+const soonMs = 60_000
+const askSeldomMs = 60_000
 
 export interface JoinContext {
   readonly storage: Storage
@@ -55,10 +58,14 @@ export async function join(invite: Invite, on: JoinContext, signal: AbortSignal)
     const value = JoinRecord.encode({ invite, keyPackage: saveKeyPackage(keyPackage) })
     await on.storage.commit({ put: [{ key, value }] })
   }
-  const waiting = new Waiting(invite, keyPackage, on)
+  const item = JoinRequest.encode({
+    keyPackage: keyPackage.message,
+    mac: joinMac(on.crypto, invite, keyPackage.message)
+  })
+  const request = { mailbox: mailboxOf(on.crypto, invite.secret), item }
   let welcomed: Welcomed
   try {
-    welcomed = await waiting.run(signal)
+    welcomed = await awaitWelcome({ ...invite, ref: keyPackage.ref, request }, on, signal)
   } catch (error) {
     // As long as the invite is good somebody may still add this key package; then its private keys are needed.
     if (HeddleError.is(error, 'INVITE_USED') && isExpired(invite, on)) await on.storage.commit({ del: [key] })
@@ -70,36 +77,51 @@ export async function join(invite: Invite, on: JoinContext, signal: AbortSignal)
 const isExpired = ({ expiresAtMs }: Invite, { context }: JoinContext): boolean =>
   expiresAtMs <= BigInt(Math.floor(context.clock.now()))
 
+/** A Welcome to wait for. */
+export interface WelcomeWanted extends Pick<Invite, 'group' | 'servers' | 'faultBound'> {
+  /** KeyPackageRef. */
+  readonly ref: Uint8Array
+  /** What to leave in a mailbox as long as there is none; undefined when the key package goes another way. */
+  readonly request: { readonly mailbox: Uint8Array; readonly item: Uint8Array } | undefined
+}
+
+/** Resolves once a server has a certified Welcome. Throws ABORTED; INVITE_USED when no server has the mailbox. */
+export function awaitWelcome(
+  wanted: WelcomeWanted,
+  on: Pick<JoinContext, 'pool' | 'crypto' | 'context'>,
+  signal: AbortSignal
+): Promise<Welcomed> {
+  return new Waiting(wanted, on).run(signal)
+}
+
 /** The joiner's use of the links: asks every server for the Welcome and leaves the key package where there is none yet. */
 class Waiting implements LinkUser {
-  readonly #invite: Invite
-  readonly #on: JoinContext
-  readonly #request: Uint8Array
-  readonly #ref: Uint8Array
+  readonly #wanted: WelcomeWanted
+  readonly #on: Pick<JoinContext, 'pool' | 'crypto' | 'context'>
+  readonly #sinceMs: number
   readonly #refusedBy = new Set<string>()
   readonly #timers = new Map<string, Disposable>()
   #refusedAtMs: number | undefined
   #settle: { resolve: (welcome: Welcomed) => void; reject: (error: HeddleError) => void } | undefined
 
-  constructor(invite: Invite, { message, ref }: OwnKeyPackage, on: JoinContext) {
-    this.#invite = invite
+  constructor(wanted: WelcomeWanted, on: Pick<JoinContext, 'pool' | 'crypto' | 'context'>) {
+    this.#wanted = wanted
     this.#on = on
-    this.#ref = ref
-    this.#request = JoinRequest.encode({ keyPackage: message, mac: joinMac(on.crypto, invite, message) })
+    this.#sinceMs = on.context.clock.now()
   }
 
   async run(signal: AbortSignal): Promise<Welcomed> {
     // News is routed by document, and nobody else is attached for this one before it is joined.
-    const id = toHex(this.#invite.group)
-    const links = this.#invite.servers.map((server) => this.#on.pool.link(server))
+    const id = toHex(this.#wanted.group)
+    const links = this.#wanted.servers.map((server) => this.#on.pool.link(server))
     const abort = () =>
-      this.#settle?.reject(new HeddleError('ABORTED', 'joining was aborted; the invite can be followed again'))
+      this.#settle?.reject(new HeddleError('ABORTED', 'joining was aborted; it can be taken up again'))
     try {
       return await new Promise<Welcomed>((resolve, reject) => {
         this.#settle = { resolve, reject }
         signal.addEventListener('abort', abort)
         if (signal.aborted) return abort()
-        this.#invite.servers.forEach((server, i) => {
+        this.#wanted.servers.forEach((server, i) => {
           links[i]?.attach(id, this, server.addresses)
         })
       })
@@ -124,7 +146,8 @@ class Waiting implements LinkUser {
         const { code, message } = asHeddleError(error, 'joining')
         this.#on.context.log('debug', 'join.failed', { server: link.id, code, message })
         if (code === 'NOT_FOUND' || code === 'UNKNOWN_DOCUMENT') this.#refused(link)
-        this.#askAgain(link, askAgainMs)
+        const isSoon = this.#on.context.clock.now() - this.#sinceMs < soonMs
+        this.#askAgain(link, this.#wanted.request !== undefined || isSoon ? askAgainMs : askSeldomMs)
       }
     )
   }
@@ -136,15 +159,15 @@ class Waiting implements LinkUser {
   }
 
   async #ask(link: ServerLink, channel: DeviceChannel): Promise<void> {
-    const { group, secret } = this.#invite
+    const { group, ref, request: left } = this.#wanted
     try {
-      const request = { $case: 'welcomeRequest', value: { group, keyPackageRef: this.#ref } } as const
+      const request = { $case: 'welcomeRequest', value: { group, keyPackageRef: ref } } as const
       this.#welcomed(link, (await channel.request(request)).value)
     } catch (error) {
+      if (left === undefined) throw error
       if (!HeddleError.is(error, 'NOT_FOUND') && !HeddleError.is(error, 'LIMIT_EXCEEDED')) throw error
       // Not decided yet: the server pushes the Welcome when it is. Until then the request has to lie there.
-      const mailbox = mailboxOf(this.#on.crypto, secret)
-      await channel.request({ $case: 'mailboxPut', value: { group, mailbox, item: this.#request } })
+      await channel.request({ $case: 'mailboxPut', value: { group, ...left } })
     }
   }
 
@@ -160,8 +183,9 @@ class Waiting implements LinkUser {
 
   /** Without a mailbox on any server, and for a while, the invite is used up or revoked. */
   #refused(link: ServerLink): void {
+    if (this.#wanted.request === undefined) return
     this.#refusedBy.add(link.id)
-    if (this.#refusedBy.size < this.#invite.servers.length) return
+    if (this.#refusedBy.size < this.#wanted.servers.length) return
     const nowMs = this.#on.context.clock.now()
     this.#refusedAtMs ??= nowMs
     if (nowMs - this.#refusedAtMs < refusedMsMax) return
@@ -171,9 +195,11 @@ class Waiting implements LinkUser {
 
   /** One server's word is checked like any other's; with a bad one the others are still waited for. */
   #welcomed(link: ServerLink, { group, decided, position }: WelcomeReply): void {
-    if (!equalBytes(group, this.#invite.group) || decided === undefined) return
+    if (!equalBytes(group, this.#wanted.group) || decided === undefined) return
     try {
-      const { welcome } = certifiedValue(this.#invite, decided, this.#on.crypto)
+      const { welcome } = certifiedValue(this.#wanted, decided, this.#on.crypto)
+      if (!welcomeRefs(welcome).some((ref) => equalBytes(ref, this.#wanted.ref)))
+        throw new HeddleError('INVALID', 'it is for others')
       this.#settle?.resolve({ welcome, slot: decided.slot, server: link.publicKey, position })
     } catch (error) {
       const { code, message } = asHeddleError(error, 'checking a Welcome')
@@ -183,7 +209,7 @@ class Waiting implements LinkUser {
 }
 
 /** A certified Welcome, and where reading begins in the log of the server that had it. */
-interface Welcomed {
+export interface Welcomed {
   readonly welcome: Uint8Array
   readonly slot: bigint
   readonly server: Uint8Array
@@ -194,23 +220,37 @@ interface Welcomed {
 async function store(
   invite: Invite,
   keyPackage: OwnKeyPackage,
-  { welcome, slot, server, position }: Welcomed,
+  welcomed: Welcomed,
   on: JoinContext,
   joinKey: Uint8Array
 ): Promise<void> {
   const group = await MemberGroup.join(
-    { welcome, keyPackage },
+    { welcome: welcomed.welcome, keyPackage },
     { crypto: on.crypto, now: () => on.context.clock.now() }
   )
+  const turn = new Turn()
+  putJoined(turn, group, welcomed, invite.group, on)
+  turn.del(joinKey)
+  await turn.commit(on.storage)
+}
+
+/** A document that was joined, as a whole. Throws INVITE_INVALID, CAPABILITY_MISSING. */
+export function putJoined(
+  turn: Turn,
+  group: MemberGroup,
+  { slot, server, position }: Welcomed,
+  groupId: Uint8Array,
+  on: Pick<JoinContext, 'storage' | 'context' | 'crdtTypes'>,
+  branchOf?: Uint8Array
+): void {
   const { document } = group.public
-  if (!equalBytes(group.public.groupId, invite.group) || group.epoch !== slot + 1n) {
+  if (!equalBytes(group.public.groupId, groupId) || group.epoch !== slot + 1n) {
     throw new HeddleError('INVITE_INVALID', 'the Welcome is for another document or epoch than its certificate')
   }
   if (!on.crdtTypes.includes(document.crdtType)) {
     throw new HeddleError('CAPABILITY_MISSING', `the document needs the CRDT backend ${document.crdtType}`)
   }
-  const records = new DocumentStore(on.storage, invite.group)
-  const turn = new Turn()
+  const records = new DocumentStore(on.storage, groupId)
   records.leave(turn)
   turn.put(
     records.key('document'),
@@ -219,17 +259,16 @@ async function store(
       joinedEpoch: group.epoch,
       removed: false,
       leaving: false,
-      epochSinceMs: BigInt(Math.floor(on.context.clock.now()))
+      epochSinceMs: BigInt(Math.floor(on.context.clock.now())),
+      branchOf
     })
   )
   turn.put(records.key('server', server), ServerProgressRecord.encode({ position, receiptedSeq: 0n }))
   records.putGroup(turn, group.takeDirtyRecords())
-  turn.del(joinKey)
-  await turn.commit(on.storage)
 }
 
 function certifiedValue(
-  invite: Invite,
+  wanted: WelcomeWanted,
   decided: DecidedSlot,
   crypto: CryptoProvider
 ): ReturnType<typeof ValueContent.decode> {
@@ -237,12 +276,12 @@ function certifiedValue(
     const [first] = decided.certificate.votes
     if (first === undefined) throw new HeddleError('BAD_SIGNATURE', 'the certificate has no votes')
     const config: SlotConfig = {
-      group: invite.group,
+      group: wanted.group,
       slot: decided.slot,
-      // The joiner cannot know the context before its own epoch; a quorum of the invite's servers signed this one.
+      // The joiner cannot know the context before its own epoch; a quorum of the servers it was told of signed this one.
       ctx: parseVote(first).value.ctx,
-      servers: invite.servers.map(({ id }) => id),
-      faultBound: invite.faultBound,
+      servers: wanted.servers.map(({ id }) => id),
+      faultBound: wanted.faultBound,
       leafKey: () => undefined
     }
     const inspected = inspectDecided(config, decided)

@@ -177,6 +177,11 @@ export class Replica {
     this.#logEntries = 0
   }
 
+  /** All that it holds, local changes included, as the stored snapshot that another document of this device begins with. */
+  copy(): Uint8Array {
+    return concatBytes(u64Bytes(0n), this.doc.snapshot())
+  }
+
   #log(turn: Turn, update: Uint8Array): void {
     turn.put(this.#store.key('log', this.#nextEntry++), update)
     this.#logBytes += update.length

@@ -11,11 +11,20 @@ import type { StateVector } from '../sync/index.js'
 import { DocumentRecord } from '../wire/index.js'
 import type { Alarms } from './alarms.js'
 import { RemovalMode } from '../wire/index.js'
-import type { DocumentEvent } from './api.js'
+import type { Document, DocumentEvent } from './api.js'
 import type { VerifyMember } from './identity.js'
 import type { LinkPool } from './links.js'
 import type { Replica } from './replica.js'
 import type { DocumentStore, Turn } from './store.js'
+
+/** What the device does for branches of its documents. */
+export interface BranchHost {
+  /** Whether it comes along to the branches of others. */
+  readonly follows: boolean
+  readonly crdtTypes: readonly string[]
+  /** Opens a document that has just been stored. */
+  open(groupId: Uint8Array): Promise<Document>
+}
 
 export interface Room {
   /** Group id, 32 hexadecimal digits. */
@@ -33,6 +42,9 @@ export interface Room {
   /** Members who are in another epoch than this device. */
   readonly alarms: Alarms
   readonly verifyMember: VerifyMember | undefined
+  /** Document that this one began as a branch of. */
+  readonly branchOf: Uint8Array | undefined
+  readonly branches: BranchHost
   /** Replaced by every decided commit. */
   group: MemberGroup
   /** Set once this device learns that it was removed. */
@@ -49,9 +61,10 @@ export interface Room {
 }
 
 /** Makes what the room knows of the document as a whole durable with the turn. */
-export function putDocument(turn: Turn, { store, group, joinedEpoch, removed, leaving, epochSinceMs }: Room): void {
+export function putDocument(turn: Turn, { store, group, joinedEpoch, removed, leaving, ...room }: Room): void {
   const { crdtType } = group.public.document
-  const record = { crdtType, joinedEpoch, removed, leaving, epochSinceMs: BigInt(Math.floor(epochSinceMs)) }
+  const epochSinceMs = BigInt(Math.floor(room.epochSinceMs))
+  const record = { crdtType, joinedEpoch, removed, leaving, epochSinceMs, branchOf: room.branchOf }
   turn.put(store.key('document'), DocumentRecord.encode(record))
 }
 

@@ -11,6 +11,16 @@ import type { Room } from './room.js'
 const serversMax = 7
 const reachTimeoutMs = 6_000
 
+/** The servers of tickets, in the order documents have them (SPEC GROUP-007). Throws CONFIG_INVALID. */
+export function serverList(tickets: readonly string[]) {
+  const servers = tickets.map(parseTicket)
+  const ids = new Set(servers.map(({ id }) => toHex(id)))
+  if (servers.length < 1 || servers.length > 7 || ids.size !== servers.length) {
+    throw new HeddleError('CONFIG_INVALID', `a document needs 1 to 7 different servers, ${servers.length} were given`)
+  }
+  return servers.sort((a, b) => (toHex(a.id) < toHex(b.id) ? -1 : 1))
+}
+
 /** The server of a ticket, to be added or to come instead of another. Throws CONFIG_INVALID. */
 export function serverToAdd(ticket: string, room: Room, how?: 'instead'): ServerEntry {
   const server = parseTicket(ticket)

@@ -10,6 +10,7 @@ import {
   AppliedRecord,
   type Codec,
   DocumentRecord,
+  FollowRecord,
   ForkRecord,
   IdentityRecord,
   IntentRecord,
@@ -43,7 +44,8 @@ const kinds = {
   fork: 'f',
   tail: 't',
   alarm: 'A',
-  genesis: 'G'
+  genesis: 'G',
+  follow: 'b'
 } as const
 export type RecordKind = keyof typeof kinds
 
@@ -247,7 +249,8 @@ export class DocumentStore {
       'lack',
       'fork',
       'tail',
-      'genesis'
+      'genesis',
+      'follow'
     ] as const
     for (const kind of past) turn.delRange(this.range(kind))
   }
@@ -296,6 +299,10 @@ export class DocumentStore {
   async invites(): Promise<Map<string, InviteRecord>> {
     const entries = await this.entries('invite')
     return new Map(entries.map(({ key, value }) => [toHex(key), decodeRecord(InviteRecord, value, 'invite')]))
+  }
+
+  async follows(): Promise<FollowRecord[]> {
+    return (await this.entries('follow')).map(({ value }) => decodeRecord(FollowRecord, value, 'branch to follow'))
   }
 
   async stateDuty(): Promise<StateDutyRecord | undefined> {

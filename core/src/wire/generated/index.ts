@@ -63,6 +63,7 @@ export {
   AlarmRecord,
   AppliedRecord,
   DocumentRecord,
+  FollowRecord,
   ForkRecord,
   IdentityRecord,
   IntentRecord,
@@ -81,6 +82,7 @@ export type { Policy, RoleEntry, ServerEntry } from './types/mls.js'
 export type {
   Branch,
   EnvelopeDigest,
+  Follow,
   ForkEvidence,
   Head,
   Leave,

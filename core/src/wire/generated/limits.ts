@@ -104,6 +104,14 @@ export const LIMITS = {
     signature: { bytesMin: 64, bytesMax: 64 }
   },
   PoisonReport: { valueHash: { bytesMin: 32, bytesMax: 32 } },
+  Branch: {
+    group: { bytesMin: 16, bytesMax: 16 },
+    servers: { itemsMin: 1, itemsMax: 7 },
+    faultBound: { valueMax: 2 },
+    members: { bytesMin: 16, bytesMax: 16, itemsMax: 8192 },
+    answerByMs: { valueMin: 1n, valueMax: 9007199254740991n }
+  },
+  Follow: { group: { bytesMin: 16, bytesMax: 16 }, keyPackage: { bytesMin: 1, bytesMax: 16000 } },
   StatePayload: {
     maxSize: 15800000,
     heads: { itemsMax: 8192 },
@@ -123,7 +131,8 @@ export const LIMITS = {
     servers: { itemsMin: 1, itemsMax: 7 },
     faultBound: { valueMax: 2 },
     crdtType: { bytesMin: 1, bytesMax: 64 },
-    expiresAtMs: { valueMin: 1n, valueMax: 9007199254740991n }
+    expiresAtMs: { valueMin: 1n, valueMax: 9007199254740991n },
+    suite: { valueMin: 1, valueMax: 65535 }
   },
   JoinRequest: { maxSize: 16384, keyPackage: { bytesMin: 1, bytesMax: 16000 }, mac: { bytesMin: 32, bytesMax: 32 } },
   Hello: {
@@ -216,6 +225,12 @@ export const LIMITS = {
   ServerProgressRecord: { maxSize: 64 },
   InviteRecord: { maxSize: 16384, usedBy: { bytesMax: 32 } },
   JoinRecord: { maxSize: 65536, keyPackage: { bytesMin: 1, bytesMax: 32768 } },
+  FollowRecord: {
+    maxSize: 262144,
+    by: { bytesMin: 16, bytesMax: 16 },
+    keyPackage: { bytesMin: 1, bytesMax: 32768 },
+    sinceMs: { valueMax: 9007199254740991n }
+  },
   IntentRecord: { maxSize: 32768 },
   AddIntent: { keyPackage: { bytesMin: 1, bytesMax: 16000 }, mailbox: { bytesMax: 16 } },
   RemoveIntent: { member: { bytesMin: 16, bytesMax: 16 } },
@@ -229,7 +244,8 @@ export const LIMITS = {
   DocumentRecord: {
     maxSize: 256,
     crdtType: { bytesMin: 1, bytesMax: 64 },
-    epochSinceMs: { valueMax: 9007199254740991n }
+    epochSinceMs: { valueMax: 9007199254740991n },
+    branchOf: { bytesMin: 16, bytesMax: 16 }
   },
   StateDutyRecord: { maxSize: 1048576, sentVersion: { bytesMax: 1048000 } }
 } as const

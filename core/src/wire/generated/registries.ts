@@ -201,6 +201,7 @@ export const STORAGE_RECORDS = {
   Create: { device: { number: 0x47, ofDocument: true, key: 'server, or nothing' } },
   StateDutyRecord: { device: { number: 0x53, ofDocument: true, key: '' } },
   AppliedRecord: { device: { number: 0x61, ofDocument: true, key: 'member' } },
+  FollowRecord: { device: { number: 0x62, ofDocument: true, key: 'group of the branch' } },
   ForkRecord: { device: { number: 0x66, ofDocument: true, key: 'member' } },
   LackRecord: { device: { number: 0x6b, ofDocument: true, key: 'member' } },
   DocumentRecord: { device: { number: 0x6d, ofDocument: true, key: '' } },

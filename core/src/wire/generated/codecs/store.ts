@@ -27,6 +27,8 @@ import {
   readRepairHead,
   putForkEvidence,
   readForkEvidence,
+  putBranch,
+  readBranch,
   putInvite,
   readInvite
 } from './sync.js'
@@ -626,6 +628,71 @@ export function putJoinRecord(sink: Sink, message: types.JoinRecord): void {
   sink.size(65536, 'JoinRecord')
 }
 
+/** Device: a branch of a document that it comes along to, until it has the Welcome (SPEC JOIN-011). */
+export type FollowRecord = types.FollowRecord
+export const FollowRecord: Codec<types.FollowRecord> = /* @__PURE__ */ codec(readFollowRecord, putFollowRecord)
+
+const followRecordShape: Shape = {
+  name: 'FollowRecord',
+  fields: { 1: 'branch', 2: 'by', 3: 'key_package', 4: 'since_ms' }
+}
+
+export function readFollowRecord(reader: Reader, end: number): types.FollowRecord {
+  reader.size(end, 262144, 'FollowRecord')
+  let branch: fromSync.Branch | undefined
+  let by: Uint8Array = emptyBytes
+  let keyPackage: Uint8Array = emptyBytes
+  let sinceMs: bigint = 0n
+  let seen = 0
+  let unknown = 0
+  let tag = 0
+  while (reader.pos < end) {
+    tag = reader.tag(end, tag, 'FollowRecord')
+    switch (tag) {
+      case 10:
+        reader.unset(branch, 'FollowRecord.branch')
+        branch = readBranch(reader, reader.length(end, 'FollowRecord.branch'))
+        break
+      case 18:
+        seen = reader.once(seen, 1, 'FollowRecord.by')
+        by = reader.bytes(end, 16, 16, 'FollowRecord.by')
+        break
+      case 26:
+        seen = reader.once(seen, 2, 'FollowRecord.key_package')
+        keyPackage = reader.bytes(end, 1, 32768, 'FollowRecord.key_package')
+        break
+      case 32:
+        seen = reader.once(seen, 4, 'FollowRecord.since_ms')
+        sinceMs = reader.uint64(end, 'FollowRecord.since_ms')
+        if (sinceMs > 9007199254740991n) throw reader.error('range', 'FollowRecord.since_ms', `${sinceMs}`)
+        break
+      default:
+        unknown = reader.unknown(tag, end, unknown, followRecordShape)
+    }
+  }
+  if (branch === undefined) throw reader.error('required', 'FollowRecord.branch')
+  if ((seen & 1) === 0) throw reader.error('required', 'FollowRecord.by')
+  if ((seen & 2) === 0) throw reader.error('required', 'FollowRecord.key_package')
+  return { branch, by, keyPackage, sinceMs }
+}
+
+export function putFollowRecord(sink: Sink, message: types.FollowRecord): void {
+  sink.present(message.branch, 'FollowRecord.branch')
+  sink.tag(10)
+  sink.begin()
+  putBranch(sink, message.branch)
+  sink.end()
+  sink.tag(18)
+  sink.bytes(message.by, 16, 16, 'FollowRecord.by')
+  sink.tag(26)
+  sink.bytes(message.keyPackage, 1, 32768, 'FollowRecord.key_package')
+  if (message.sinceMs !== 0n) {
+    sink.tag(32)
+    sink.uint64(message.sinceMs, 0n, 9007199254740991n, 'FollowRecord.since_ms')
+  }
+  sink.size(262144, 'FollowRecord')
+}
+
 /** Device: a change of the group that somebody asked for and that is not decided yet (SPEC DEV-003). */
 export type IntentRecord = types.IntentRecord
 export const IntentRecord: Codec<types.IntentRecord> = /* @__PURE__ */ codec(readIntentRecord, putIntentRecord)
@@ -988,7 +1055,7 @@ export const DocumentRecord: Codec<types.DocumentRecord> = /* @__PURE__ */ codec
 
 const documentRecordShape: Shape = {
   name: 'DocumentRecord',
-  fields: { 1: 'crdt_type', 2: 'joined_epoch', 3: 'removed', 4: 'leaving', 5: 'epoch_since_ms' }
+  fields: { 1: 'crdt_type', 2: 'joined_epoch', 3: 'removed', 4: 'leaving', 5: 'epoch_since_ms', 6: 'branch_of' }
 }
 
 export function readDocumentRecord(reader: Reader, end: number): types.DocumentRecord {
@@ -998,6 +1065,7 @@ export function readDocumentRecord(reader: Reader, end: number): types.DocumentR
   let removed: boolean = false
   let leaving: boolean = false
   let epochSinceMs: bigint = 0n
+  let branchOf: Uint8Array | undefined
   let seen = 0
   let unknown = 0
   let tag = 0
@@ -1026,12 +1094,16 @@ export function readDocumentRecord(reader: Reader, end: number): types.DocumentR
         if (epochSinceMs > 9007199254740991n)
           throw reader.error('range', 'DocumentRecord.epoch_since_ms', `${epochSinceMs}`)
         break
+      case 50:
+        reader.unset(branchOf, 'DocumentRecord.branch_of')
+        branchOf = reader.bytes(end, 16, 16, 'DocumentRecord.branch_of')
+        break
       default:
         unknown = reader.unknown(tag, end, unknown, documentRecordShape)
     }
   }
   if ((seen & 1) === 0) throw reader.error('required', 'DocumentRecord.crdt_type')
-  return { crdtType, joinedEpoch, removed, leaving, epochSinceMs }
+  return { crdtType, joinedEpoch, removed, leaving, epochSinceMs, branchOf }
 }
 
 export function putDocumentRecord(sink: Sink, message: types.DocumentRecord): void {
@@ -1052,6 +1124,10 @@ export function putDocumentRecord(sink: Sink, message: types.DocumentRecord): vo
   if (message.epochSinceMs !== 0n) {
     sink.tag(40)
     sink.uint64(message.epochSinceMs, 0n, 9007199254740991n, 'DocumentRecord.epoch_since_ms')
+  }
+  if (message.branchOf !== undefined) {
+    sink.tag(50)
+    sink.bytes(message.branchOf, 16, 16, 'DocumentRecord.branch_of')
   }
   sink.size(256, 'DocumentRecord')
 }

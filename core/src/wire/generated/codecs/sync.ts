@@ -329,7 +329,15 @@ export const ControlPayload: Codec<types.ControlPayload> = /* @__PURE__ */ codec
 
 const controlPayloadShape: Shape = {
   name: 'ControlPayload',
-  fields: { 1: 'deps', 2: 'repair_request', 3: 'leave', 4: 'poison_report', 5: 'branch', 6: 'epoch_authenticator' }
+  fields: {
+    1: 'deps',
+    2: 'repair_request',
+    3: 'leave',
+    4: 'poison_report',
+    5: 'branch',
+    6: 'follow',
+    7: 'epoch_authenticator'
+  }
 }
 
 export function readControlPayload(reader: Reader, end: number): types.ControlPayload {
@@ -371,6 +379,10 @@ export function readControlPayload(reader: Reader, end: number): types.ControlPa
         control = { $case: 'branch', value: readBranch(reader, reader.length(end, 'ControlPayload.branch')) }
         break
       case 50:
+        reader.unset(control, 'ControlPayload.follow')
+        control = { $case: 'follow', value: readFollow(reader, reader.length(end, 'ControlPayload.follow')) }
+        break
+      case 58:
         reader.unset(epochAuthenticator, 'ControlPayload.epoch_authenticator')
         epochAuthenticator = reader.bytes(end, 8, 8, 'ControlPayload.epoch_authenticator')
         break
@@ -415,9 +427,15 @@ export function putControlPayload(sink: Sink, message: types.ControlPayload): vo
       putBranch(sink, message.control.value)
       sink.end()
       break
+    case 'follow':
+      sink.tag(50)
+      sink.begin()
+      putFollow(sink, message.control.value)
+      sink.end()
+      break
   }
   if (message.epochAuthenticator !== undefined) {
-    sink.tag(50)
+    sink.tag(58)
     sink.bytes(message.epochAuthenticator, 8, 8, 'ControlPayload.epoch_authenticator')
   }
   sink.size(1048576, 'ControlPayload')
@@ -671,33 +689,113 @@ export function putPoisonReport(sink: Sink, message: types.PoisonReport): void {
   sink.bytes(message.valueHash, 32, 32, 'PoisonReport.value_hash')
 }
 
-const branchShape: Shape = { name: 'Branch', fields: { 1: 'invite' } }
+const branchShape: Shape = {
+  name: 'Branch',
+  fields: { 1: 'group', 2: 'servers', 3: 'fault_bound', 4: 'members', 5: 'answer_by_ms' }
+}
 
 export function readBranch(reader: Reader, end: number): types.Branch {
-  let invite: types.Invite | undefined
+  let group: Uint8Array = emptyBytes
+  const servers: fromMls.ServerEntry[] = []
+  let faultBound: number = 0
+  const members: Uint8Array[] = []
+  let answerByMs: bigint = 0n
+  let seen = 0
   let unknown = 0
   let tag = 0
   while (reader.pos < end) {
     tag = reader.tag(end, tag, 'Branch')
     switch (tag) {
       case 10:
-        reader.unset(invite, 'Branch.invite')
-        invite = readInvite(reader, reader.length(end, 'Branch.invite'))
+        seen = reader.once(seen, 1, 'Branch.group')
+        group = reader.bytes(end, 16, 16, 'Branch.group')
+        break
+      case 18:
+        reader.room(servers.length, 7, 'Branch.servers')
+        servers.push(readServerEntry(reader, reader.length(end, 'Branch.servers')))
+        break
+      case 24:
+        seen = reader.once(seen, 2, 'Branch.fault_bound')
+        faultBound = reader.uint32(end, 'Branch.fault_bound')
+        if (faultBound > 2) throw reader.error('range', 'Branch.fault_bound', `${faultBound}`)
+        reader.notDefault(faultBound === 0, 'Branch.fault_bound')
+        break
+      case 34:
+        reader.room(members.length, 8192, 'Branch.members')
+        members.push(reader.bytes(end, 16, 16, 'Branch.members'))
+        break
+      case 40:
+        seen = reader.once(seen, 4, 'Branch.answer_by_ms')
+        answerByMs = reader.uint64(end, 'Branch.answer_by_ms')
+        if (answerByMs < 1n || answerByMs > 9007199254740991n)
+          throw reader.error('range', 'Branch.answer_by_ms', `${answerByMs}`)
         break
       default:
         unknown = reader.unknown(tag, end, unknown, branchShape)
     }
   }
-  if (invite === undefined) throw reader.error('required', 'Branch.invite')
-  return { invite }
+  if ((seen & 1) === 0) throw reader.error('required', 'Branch.group')
+  if ((seen & 4) === 0) throw reader.error('required', 'Branch.answer_by_ms')
+  reader.items(servers.length, 1, 'Branch.servers')
+  return { group, servers, faultBound, members, answerByMs }
 }
 
 export function putBranch(sink: Sink, message: types.Branch): void {
-  sink.present(message.invite, 'Branch.invite')
   sink.tag(10)
-  sink.begin()
-  putInvite(sink, message.invite)
-  sink.end()
+  sink.bytes(message.group, 16, 16, 'Branch.group')
+  sink.items(message.servers.length, 1, 7, 'Branch.servers')
+  for (const item of message.servers) {
+    sink.tag(18)
+    sink.begin()
+    putServerEntry(sink, item)
+    sink.end()
+  }
+  if (message.faultBound !== 0) {
+    sink.tag(24)
+    sink.uint32(message.faultBound, 0, 2, 'Branch.fault_bound')
+  }
+  sink.items(message.members.length, 0, 8192, 'Branch.members')
+  for (const item of message.members) {
+    sink.tag(34)
+    sink.bytes(item, 16, 16, 'Branch.members')
+  }
+  sink.tag(40)
+  sink.uint64(message.answerByMs, 1n, 9007199254740991n, 'Branch.answer_by_ms')
+}
+
+const followShape: Shape = { name: 'Follow', fields: { 1: 'group', 2: 'key_package' } }
+
+export function readFollow(reader: Reader, end: number): types.Follow {
+  let group: Uint8Array = emptyBytes
+  let keyPackage: Uint8Array = emptyBytes
+  let seen = 0
+  let unknown = 0
+  let tag = 0
+  while (reader.pos < end) {
+    tag = reader.tag(end, tag, 'Follow')
+    switch (tag) {
+      case 10:
+        seen = reader.once(seen, 1, 'Follow.group')
+        group = reader.bytes(end, 16, 16, 'Follow.group')
+        break
+      case 18:
+        seen = reader.once(seen, 2, 'Follow.key_package')
+        keyPackage = reader.bytes(end, 1, 16000, 'Follow.key_package')
+        break
+      default:
+        unknown = reader.unknown(tag, end, unknown, followShape)
+    }
+  }
+  if ((seen & 1) === 0) throw reader.error('required', 'Follow.group')
+  if ((seen & 2) === 0) throw reader.error('required', 'Follow.key_package')
+  return { group, keyPackage }
+}
+
+export function putFollow(sink: Sink, message: types.Follow): void {
+  sink.tag(10)
+  sink.bytes(message.group, 16, 16, 'Follow.group')
+  sink.tag(18)
+  sink.bytes(message.keyPackage, 1, 16000, 'Follow.key_package')
 }
 
 /** What is inside the MLS ciphertext of a state. Honoured from admins only (SPEC SYNC-013). */
@@ -829,7 +927,16 @@ export const Invite: Codec<types.Invite> = /* @__PURE__ */ codec(readInvite, put
 
 const inviteShape: Shape = {
   name: 'Invite',
-  fields: { 1: 'group', 2: 'secret', 3: 'servers', 4: 'fault_bound', 5: 'role', 6: 'crdt_type', 7: 'expires_at_ms' }
+  fields: {
+    1: 'group',
+    2: 'secret',
+    3: 'servers',
+    4: 'fault_bound',
+    5: 'role',
+    6: 'crdt_type',
+    7: 'expires_at_ms',
+    8: 'suite'
+  }
 }
 
 export function readInvite(reader: Reader, end: number): types.Invite {
@@ -843,6 +950,7 @@ export function readInvite(reader: Reader, end: number): types.Invite {
   let role: fromMls.Role = 0
   let crdtType: string = ''
   let expiresAtMs: bigint = 0n
+  let suite: number | undefined
   let seen = 0
   let unknown = 0
   let tag = 0
@@ -882,6 +990,11 @@ export function readInvite(reader: Reader, end: number): types.Invite {
         if (expiresAtMs < 1n || expiresAtMs > 9007199254740991n)
           throw reader.error('range', 'Invite.expires_at_ms', `${expiresAtMs}`)
         break
+      case 64:
+        reader.unset(suite, 'Invite.suite')
+        suite = reader.uint32(end, 'Invite.suite')
+        if (suite < 1 || suite > 65535) throw reader.error('range', 'Invite.suite', `${suite}`)
+        break
       default:
         unknown = reader.unknown(tag, end, unknown, inviteShape)
     }
@@ -893,7 +1006,7 @@ export function readInvite(reader: Reader, end: number): types.Invite {
   if ((seen & 32) === 0) throw reader.error('required', 'Invite.expires_at_ms')
   reader.items(servers.length, 1, 'Invite.servers')
   reader.canonical = outerCanonical
-  return { group, secret, servers, faultBound, role, crdtType, expiresAtMs }
+  return { group, secret, servers, faultBound, role, crdtType, expiresAtMs, suite }
 }
 
 export function putInvite(sink: Sink, message: types.Invite): void {
@@ -918,6 +1031,10 @@ export function putInvite(sink: Sink, message: types.Invite): void {
   sink.string(message.crdtType, 1, 64, 'Invite.crdt_type')
   sink.tag(56)
   sink.uint64(message.expiresAtMs, 1n, 9007199254740991n, 'Invite.expires_at_ms')
+  if (message.suite !== undefined) {
+    sink.tag(64)
+    sink.uint32(message.suite, 1, 65535, 'Invite.suite')
+  }
   sink.size(8192, 'Invite')
 }
 

@@ -11,7 +11,7 @@ import type {
   ServerReplaceProposal
 } from './mls.js'
 import type { AcceptedReport, Ballot, Signed } from './paxos.js'
-import type { ForkEvidence, Head, Invite, RepairHead } from './sync.js'
+import type { Branch, ForkEvidence, Head, Invite, RepairHead } from './sync.js'
 
 /** Server: the acceptor's state for the open slot of a document. Durable before any promise or vote leaves (SPEC PAXOS-008). */
 export interface AcceptorRecord {
@@ -124,6 +124,18 @@ export interface JoinRecord {
   readonly keyPackage: Uint8Array
 }
 
+/** Device: a branch of a document that it comes along to, until it has the Welcome (SPEC JOIN-011). */
+export interface FollowRecord {
+  /** What was announced. */
+  readonly branch: Branch
+  /** Member id of who announced it. */
+  readonly by: Uint8Array
+  /** The group room's serialised key package with its private keys. */
+  readonly keyPackage: Uint8Array
+  /** When it was taken up, milliseconds since the Unix epoch. */
+  readonly sinceMs: bigint
+}
+
 /** Device: a change of the group that somebody asked for and that is not decided yet (SPEC DEV-003). */
 export interface IntentRecord {
   /** What to do. */
@@ -210,6 +222,8 @@ export interface DocumentRecord {
   readonly leaving: boolean
   /** When it entered the present epoch, milliseconds since the Unix epoch. */
   readonly epochSinceMs: bigint
+  /** Document that it began as a branch of, when it did. */
+  readonly branchOf?: Uint8Array | undefined
 }
 
 /** Device: the duty to give the document's state to members this device added (SPEC SYNC-013). */

@@ -108,7 +108,9 @@ export interface ControlPayload {
     /** A decided commit that the sender cannot apply. */
     | { readonly $case: 'poisonReport'; readonly value: PoisonReport } //
     /** A new document with these members begins. */
-    | { readonly $case: 'branch'; readonly value: Branch }
+    | { readonly $case: 'branch'; readonly value: Branch } //
+    /** The sender comes along. */
+    | { readonly $case: 'follow'; readonly value: Follow }
     | undefined
   /**
    * First 8 bytes of the epoch authenticator (RFC 9420 section 8.7) of the envelope's epoch: in a sender's first message of
@@ -171,10 +173,29 @@ export interface PoisonReport {
   readonly valueHash: Uint8Array
 }
 
-/** The beginning of a new document with the same or fewer members (RFC 9420 section 11.3). */
+/**
+ * The beginning of a new document with the same or fewer members (RFC 9420 section 11.3).
+ * Honoured from admins only (SPEC GROUP-040).
+ */
 export interface Branch {
-  /** Invite to it, for members of this document only. */
-  readonly invite: Invite
+  /** The new document. */
+  readonly group: Uint8Array
+  /** Its servers. */
+  readonly servers: readonly ServerEntry[]
+  /** How many of them may lie. */
+  readonly faultBound: number
+  /** Who is asked to come along; all members when it is empty. */
+  readonly members: readonly Uint8Array[]
+  /** Until when it waits for answers, milliseconds since the Unix epoch. */
+  readonly answerByMs: bigint
+}
+
+/** The sender wants to be a member of a new document that was announced (SPEC GROUP-041). */
+export interface Follow {
+  /** The new document. */
+  readonly group: Uint8Array
+  /** MLSMessage with a KeyPackage under the signature key that the sender has in this document. */
+  readonly keyPackage: Uint8Array
 }
 
 /** What is inside the MLS ciphertext of a state. Honoured from admins only (SPEC SYNC-013). */
@@ -218,6 +239,8 @@ export interface Invite {
   readonly crdtType: string
   /** Milliseconds since the Unix epoch after which it is not honoured. */
   readonly expiresAtMs: bigint
+  /** Cipher suite of the document; 1 when absent (SPEC JOIN-006). */
+  readonly suite?: number | undefined
 }
 
 /** What a joiner leaves in the invite's mailbox (SPEC JOIN-003). */
