@@ -164,12 +164,27 @@ export interface DocumentStatus {
    * the member lies. While one is a member, local edits are kept here and not sent.
    */
   readonly divergent: readonly string[]
+  /** Set while this device cannot process a decided commit: it is in the epoch before, and says how it comes back. */
+  readonly stuck: StuckStatus | undefined
   /** Changes of the group asked for and not decided; `blocked` when too few servers answer to decide them. */
   readonly pendingChanges: number
   readonly blocked: boolean
   readonly policy: DocumentPolicy
   /** It has asked to be removed, and was not yet. */
   readonly leaving: boolean
+}
+
+export interface StuckStatus {
+  /** Slot of the commit. */
+  readonly slot: bigint
+  /** Id of the member that signed it; undefined when that cannot be told. */
+  readonly by: string | undefined
+  /**
+   * "asking": other members are asked for a key to the present epoch; "resyncing": this device proposes to come back;
+   * "impossible": it does not come back by itself, or nobody has answered so far; `message` says what to do.
+   */
+  readonly recovery: 'asking' | 'resyncing' | 'impossible'
+  readonly message: string
 }
 
 export interface ServerStatus {

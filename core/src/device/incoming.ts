@@ -21,7 +21,7 @@ import {
 } from '../wire/index.js'
 import { applyMessages, keepLocal, type OpenedMessage } from './applying.js'
 import type { Repair } from './repair.js'
-import { asHeddleError, isStrict, type Room, report } from './room.js'
+import { asHeddleError, headOf, isStrict, type Room, report } from './room.js'
 import type { Turn } from './store.js'
 
 /** Arrivals not looked at yet, above which servers are made to wait. */
@@ -318,7 +318,7 @@ export class Incoming {
       this.#room.context.log('debug', 'envelope.unknown-sender', { member: toHex(member), seq, epoch })
       return
     }
-    if (epoch > group.epoch) this.sawFutureEpoch = true
+    if (epoch > headOf(this.#room).epoch) this.sawFutureEpoch = true
     if (epoch > group.epoch && this.#keyOf(envelope) === undefined) {
       // What does not fit, and what a crash loses, is fetched once its sender is known.
       const room = this.#strangers.get(server ?? '') ?? new WaitingRoom(strangersLimits)

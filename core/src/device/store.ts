@@ -9,6 +9,7 @@ import {
   AlarmRecord,
   AppliedRecord,
   type Codec,
+  DecidedSlot,
   DocumentRecord,
   ForkRecord,
   IdentityRecord,
@@ -296,6 +297,12 @@ export class DocumentStore {
   async invites(): Promise<Map<string, InviteRecord>> {
     const entries = await this.entries('invite')
     return new Map(entries.map(({ key, value }) => [toHex(key), decodeRecord(InviteRecord, value, 'invite')]))
+  }
+
+  /** Decided slots from this one on. */
+  async decided(from: bigint): Promise<DecidedSlot[]> {
+    const entries = await this.entries('decided', from)
+    return entries.map(({ value }) => decodeRecord(DecidedSlot, value, 'decided slot'))
   }
 
   async stateDuty(): Promise<StateDutyRecord | undefined> {

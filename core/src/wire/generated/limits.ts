@@ -103,7 +103,13 @@ export const LIMITS = {
     payloadHash: { bytesMin: 32, bytesMax: 32 },
     signature: { bytesMin: 64, bytesMax: 64 }
   },
-  PoisonReport: { valueHash: { bytesMin: 32, bytesMax: 32 } },
+  PoisonReport: { valueHash: { bytesMin: 32, bytesMax: 32 }, mailbox: { bytesMin: 16, bytesMax: 16 } },
+  RejoinKey: {
+    maxSize: 4096,
+    signer: { valueMax: 4294967295 },
+    externalPub: { bytesMin: 32, bytesMax: 2048 },
+    signature: { bytesMin: 64, bytesMax: 64 }
+  },
   StatePayload: {
     maxSize: 15800000,
     heads: { itemsMax: 8192 },
