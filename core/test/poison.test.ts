@@ -4,8 +4,9 @@
  */
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { equalBytes, fromHex } from '../src/bytes.js'
-import type { CipherSuite } from '../src/crypto/index.js'
+import { type CipherSuite, createCrypto } from '../src/crypto/index.js'
 import { MemberGroup, PublicGroup } from '../src/group/index.js'
+import { createGroupInfo, encodeGroupInfoMessage, externalPubExtension } from '../src/group/mls/index.js'
 import type { Document, HeddleError } from '../src/index.js'
 import { EnvelopeHeader, EnvelopeKind, RejoinKey } from '../src/wire/index.js'
 import { textOf, World } from './world.js'
@@ -42,6 +43,9 @@ async function party(seed: number, carol: 'editor' | 'reader' = 'editor') {
   await world.until(() => all.every((one) => read(one) === 'start ' && one.status().epoch === ada.status().epoch))
   return { world, ada, mallory, bob, carol: third, all }
 }
+
+/** Stands in for secret keys of which only the public one matters. */
+const someKey = new Uint8Array(32).fill(7)
 
 type Victim = 'ada' | 'bob' | 'carol'
 const order: readonly Victim[] = ['ada', 'bob', 'carol']
@@ -90,7 +94,7 @@ const areBack = (documents: readonly Document[]): boolean =>
   documents.every((one) => one.status().stuck === undefined && one.status().epoch === documents[0]?.status().epoch)
 
 describe('a device that cannot process a decided commit', () => {
-  it.each(['editor', 'reader'] as const)('and is an %s comes back by itself, and nothing is lost', async (role) => {
+  it.each(['editor', 'reader'] as const)('comes back by itself, being %s, and nothing is lost', async (role) => {
     const { world, ada, mallory, bob, carol, all } = await party(8001, role)
     const problems = problemsOf(carol)
     const undisturbed = [ada, mallory, bob].map(problemsOf)
@@ -140,6 +144,62 @@ describe('a device that cannot process a decided commit', () => {
     await world.until(() => areBack([ada, again]) && areEven([ada, mallory, again, carol]), 120_000)
     expect(wordsOf(again)).toEqual(['mine', 'start'])
     expect(bob.id).toBe(again.id)
+    await world.dispose()
+  })
+
+  it('tries again when other commits are decided first', async () => {
+    const { world, ada, mallory, carol, all } = await party(8007)
+    const slot = await poison(world, mallory, ['carol'])
+    await world.until(() => carol.status().stuck !== undefined)
+    let tries = 0
+    const { resync } = MemberGroup.prototype
+    vi.spyOn(MemberGroup.prototype, 'resync').mockImplementation(async function (this: MemberGroup, basis) {
+      const built = await resync.call(this, basis)
+      // Whoever wants the slot as well has it before this is durable.
+      if (tries++ === 0) {
+        world.cut('carol')
+        void ada.rotate().then(() => world.heal('carol'))
+      }
+      return built
+    })
+    await world.until(() => areBack(all) && areEven(all), 120_000)
+    expect(tries).toBe(2)
+    expect(carol.status().epoch).toBe(slot + 3n)
+    await world.dispose()
+  })
+
+  it('like all but its author goes on editing with them, and says that nobody can help', async () => {
+    const { world, mallory, ada, bob, carol } = await party(8008)
+    const stuck = [ada, bob, carol]
+    const slot = await poison(world, mallory, ['ada', 'bob', 'carol'])
+    await world.until(() => stuck.every((one) => one.status().stuck?.recovery === 'impossible'), 600_000)
+    for (const one of stuck) {
+      expect(one.status()).toMatchObject({ epoch: slot, stuck: { slot, by: mallory.memberId } })
+      write(one, one === ada ? 'hers' : one === bob ? 'his' : 'mine')
+    }
+    await world.until(() => areEven(stuck) && wordsOf(ada).length === 4)
+    await world.dispose()
+  })
+
+  it('knows that it is, and in which epoch the others are, after a restart without servers', async () => {
+    const { world, ada, mallory, bob, carol } = await party(8009)
+    world.cut('ada')
+    world.cut('bob')
+    const slot = await poison(world, mallory, ['carol'])
+    await world.settle(mallory.rotate())
+    await world.until(() => carol.status().stuck !== undefined)
+    await world.pass(5_000)
+    await world.settle(world.stop('carol'))
+    world.cut('carol')
+    const again = await world.settle((await world.openDevice('carol')).open(ada.id))
+    await world.until(() => again.status().stuck !== undefined)
+    expect(again.status()).toMatchObject({ epoch: slot, stuck: { slot, by: mallory.memberId, recovery: 'asking' } })
+    write(again, 'mine')
+    await world.settle(again.settled('stored'))
+    for (const host of ['carol', 'ada', 'bob']) world.heal(host)
+    const all = [ada, mallory, bob, again]
+    await world.until(() => areBack(all) && areEven(all), 300_000)
+    for (const one of all) expect(wordsOf(one)).toEqual(['mine', 'start'])
     await world.dispose()
   })
 
@@ -193,6 +253,8 @@ describe('a device that cannot process a decided commit', () => {
         const again = died ? await world.settle((await world.openDevice('carol')).open(ada.id)) : carol
         const all = [ada, mallory, bob, again]
         await world.until(() => areBack(all) && areEven(all) && again.status().epoch > slot + 1n, 300_000)
+        // By the commit it had proposed, where it had proposed one.
+        expect(again.status().epoch).toBe(slot + 2n)
         for (const one of all) expect(wordsOf(one)).toEqual(['hers', 'mine', 'start'])
         await world.dispose()
       }
@@ -252,6 +314,34 @@ describe('what a stuck device is answered', () => {
     world.heal('bob')
     await world.until(() => areBack(all) && areEven(all), 300_000)
     expect(bob.status().stuck).toBeUndefined()
+    await world.dispose()
+  })
+
+  it('with another key than another member gives is used by nobody, until more say the same', async () => {
+    const { world, mallory, bob, carol, all } = await party(8013)
+    const problems = problemsOf(carol)
+    const { groupInfo } = MemberGroup.prototype
+    const lies = vi.spyOn(MemberGroup.prototype, 'groupInfo').mockImplementation(async function (
+      this: MemberGroup,
+      options = {}
+    ) {
+      if (options.externalPub !== true || !equalBytes(this.memberId, idOf(bob))) return groupInfo.call(this, options)
+      // A good key of its own making, under a good signature.
+      const { suite, state } = this.public
+      const own = externalPubExtension(createCrypto((length) => new Uint8Array(length).fill(9)).publicKeyOf(someKey))
+      const signature = {
+        ...suite.mls.signature,
+        sign: async (_: Uint8Array, message: Uint8Array) => this.sign(message)
+      }
+      const lying = { ...suite, mls: { ...suite.mls, signature } }
+      return encodeGroupInfoMessage(await createGroupInfo(state, this.me.leafIndex, someKey, [own], lying))
+    })
+    await poison(world, mallory, ['carol'])
+    await world.until(() => problems.some(({ code }) => code === 'FORK'), 120_000)
+    await world.pass(5_000)
+    expect(carol.status().stuck?.recovery).toBe('asking')
+    lies.mockRestore()
+    await world.until(() => areBack(all) && areEven(all), 300_000)
     await world.dispose()
   })
 

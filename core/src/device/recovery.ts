@@ -19,7 +19,7 @@ const answersMax = 64
 const attemptsMax = 5
 /** How long further answers are waited for, which may contradict the first. */
 const agreeMs = 3_000
-/** The members' own answers to an epoch that has just begun need a moment less than to be asked again. */
+/** Pause after an epoch has begun: the members have to learn of it before they are asked. */
 const askAgainMs = 500
 const retryMs = 10_000
 const retryMsMax = 3_600_000
@@ -230,7 +230,11 @@ export class Recovery {
       if (by === session.poison.by) return false
       const groupInfo = groupInfoWith(head, { signer, externalPub, signature })
       await PublicGroup.fromGroupInfo(groupInfo, { crypto })
+      rejoinKeyIn(groupInfo, head)
       const key = toHex(externalPub)
+      // A member has one word.
+      for (const [other, { signers }] of session.claims)
+        if (other !== key && signers.delete(signer) && signers.size === 0) session.claims.delete(other)
       const claim = session.claims.get(key) ?? { groupInfo, signers: new Set() }
       session.claims.set(key, claim)
       claim.signers.add(signer)
@@ -261,7 +265,10 @@ export class Recovery {
       })
   }
 
-  /** Takes the key that most vouch for. */
+  /**
+   * Takes the key that most vouch for. By a wrong one, this device would make a commit that nobody else can process: where
+   * it is one word against another, none is taken.
+   */
   #decide(): void {
     this.#isDecided = false
     const session = this.#session
@@ -271,6 +278,7 @@ export class Recovery {
     if (others.length > 0) {
       const signers = [best, ...others].map((one) => `leaf ${[...one.signers].join(' and ')}`).join('; ')
       report(this.#room, new HeddleError('FORK', `members give different keys of one epoch, so some lie: ${signers}`))
+      if (others[0]?.signers.size === best.signers.size) return
     }
     session.basis = best.groupInfo
     this.#clearTimers()
