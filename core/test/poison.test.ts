@@ -3,7 +3,7 @@
  * server can see. Who cannot comes back by itself, loses nothing and disturbs nobody.
  */
 import { afterEach, describe, expect, it, vi } from 'vitest'
-import { equalBytes, fromHex } from '../src/bytes.js'
+import { concatBytes, emptyBytes, equalBytes, fromHex, utf8 } from '../src/bytes.js'
 import { type CipherSuite, createCrypto } from '../src/crypto/index.js'
 import { MemberGroup, PublicGroup } from '../src/group/index.js'
 import { createGroupInfo, encodeGroupInfoMessage, externalPubExtension } from '../src/group/mls/index.js'
@@ -27,8 +27,8 @@ function problemsOf(document: Document): HeddleError[] {
 }
 
 /** Mallory sits at leaf 1, bob and carol at 2 and 3 under a node without keys: each gets a ciphertext of its own. */
-async function party(seed: number, carol: 'editor' | 'reader' = 'editor') {
-  const world = await World.create({ seed })
+async function party(seed: number, carol: 'editor' | 'reader' = 'editor', commitMs = 0) {
+  const world = await World.create({ seed, commitMs })
   const device = await world.openDevice('ada')
   const ada = await world.settle(device.create({ servers: world.tickets }))
   const join = async (name: string, role: 'admin' | 'editor' | 'reader') => {
@@ -101,6 +101,8 @@ describe('a device that cannot process a decided commit', () => {
     const slot = await poison(world, mallory, ['carol'])
     await world.until(() => carol.status().stuck !== undefined)
     expect(carol.status()).toMatchObject({ epoch: slot, stuck: { slot, by: mallory.memberId, recovery: 'asking' } })
+    // What is sealed now carol has no key of, before or after.
+    await world.until(() => [ada, bob].every((one) => one.status().epoch === slot + 1n))
     write(ada, 'hers')
     if (role === 'editor') write(carol, 'mine')
     write(bob, 'his')
@@ -229,6 +231,10 @@ describe('a device that cannot process a decided commit', () => {
     await world.until(() => areBack(left) && areEven(left), 300_000)
     expect(sealed.length).toBeGreaterThan(0)
     expect(sealed.every((epoch) => epoch > slot + 1n)).toBe(true)
+    // What counts of whom was removed meanwhile, it knows as the others do.
+    const standings = concatBytes(utf8('d'), fromHex(ada.id) ?? emptyBytes, utf8('r'))
+    const lt = concatBytes(standings, new Uint8Array(17).fill(255))
+    expect(world.disk('carol').page({ gte: standings, lt })).toHaveLength(1)
     expect(wordsOf(ada)).toEqual(['secret', 'start'])
     expect(wordsOf(bob)).toEqual(['start'])
     await world.dispose()
@@ -239,7 +245,7 @@ describe('a device that cannot process a decided commit', () => {
       let died = true
       let nth = 0
       for (nth = 1; died; nth++) {
-        const { world, ada, mallory, bob, carol } = await party(8100)
+        const { world, ada, mallory, bob, carol } = await party(8100, 'editor', 30)
         world.cut('carol')
         write(carol, 'mine')
         await world.settle(carol.settled('stored'))
