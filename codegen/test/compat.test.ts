@@ -55,6 +55,16 @@ const limits: readonly Case[] = [
     [['uint32 first = 6', 'uint32 first = 6 [(heddle.options.v1.limits) = {required: true}]']],
     ['breaking required-added Question.first']
   ],
+  [
+    'a oneof that must be there, by a new member',
+    [['uint32 second = 7;', 'uint32 second = 7; uint32 third = 20 [(heddle.options.v1.limits) = {required: true}];']],
+    ['breaking required-added Question.choice', 'compatible field-added Question.third']
+  ],
+  [
+    'a field that must be there, as absence would be a zero below its limit',
+    [['optional bytes mark', 'bytes mark']],
+    ['breaking required-added Question.mark']
+  ],
   ['an enum that is open', [[', defined_only: true', '']], ['new_version defined-only-removed Question.colour']],
   [
     'an enum that is closed',

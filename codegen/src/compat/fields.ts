@@ -40,7 +40,10 @@ function pairChanges(message: Message, before: Field, after: Field, canonical: b
     const text = `was ${oneofText(before)}, is ${oneofText(after)}`
     changes.push(change('field-oneof', 'breaking', place, text))
   }
-  if (before.optional !== after.optional) {
+  if (before.optional && !after.optional && isRequired(after)) {
+    const text = 'it must be there now, as its limits leave no zero: messages without it are refused'
+    changes.push(change('required-added', 'breaking', place, text))
+  } else if (before.optional !== after.optional) {
     const text = after.optional ? 'a zero is told from absence now' : 'a zero is not told from absence any more'
     changes.push(change('field-presence', canonical ? 'new_version' : 'compatible', place, text))
   }

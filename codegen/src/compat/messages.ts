@@ -1,5 +1,5 @@
 /** How the messages changed: what says who sends them, how large they are, in how many forms they come. */
-import { canonicalReach, type Direction, type Message, type Model } from '../model/index.js'
+import { canonicalReach, type Direction, isRequiredOneof, type Message, type Model } from '../model/index.js'
 import { type Change, change, match } from './change.js'
 import { fieldChanges } from './fields.js'
 
@@ -13,9 +13,24 @@ export function messageChanges(before: Model, after: Model): readonly Change[] {
     ...added.map((message) => addedMessage(message, versionOf(before))),
     ...both.flatMap((pair) => [
       ...optionChanges(pair.before, pair.after),
-      ...fieldChanges(pair.before, pair.after, strict.has(pair.after.name))
+      ...fieldChanges(pair.before, pair.after, strict.has(pair.after.name)),
+      ...oneofChanges(pair.before, pair.after)
     ])
   ]
+}
+
+/** A oneof that was there already and that a new member makes required. */
+function oneofChanges(before: Message, after: Message): readonly Change[] {
+  return match(before.oneofs, after.oneofs, ({ name }) => name).both.flatMap((pair) => {
+    if (isRequiredOneof(before, pair.before)) return []
+    const known = new Set(before.fields.map(({ number }) => number))
+    const isNew = after.fields.some(
+      (field) => field.oneof === pair.after.name && field.limits.required && !known.has(field.number)
+    )
+    if (!isNew) return []
+    const text = 'one of its members must be there now: messages without one are refused'
+    return [change('required-added', 'breaking', `${after.name}.${pair.after.name}`, text)]
+  })
 }
 
 /** The protocol version a schema describes: the highest that anything in it is said to begin with. */

@@ -65,6 +65,8 @@ function uselessLimits(field: Field, name: string): readonly Finding[] {
   if (hasBytes && field.kind !== 'bytes' && field.kind !== 'string') useless.push('len, min_len and max_len')
   if (hasItems && !field.repeated) useless.push('min_items and max_items')
   if (hasValues && !/^(uint|fixed)(32|64)$/.test(field.kind)) useless.push('min_value and max_value')
+  // Above it there is no value that a vector could show.
+  else if (limits.valueMax === (isBigint(field) ? 0xffffffffffffffffn : 0xffffffffn)) useless.push('its max_value')
   if (limits.definedOnly && field.kind !== 'enum') useless.push('defined_only')
   if (
     limits.required &&
@@ -93,7 +95,7 @@ function contradictions(field: Field, name: string): readonly Finding[] {
       ? [finding('contradiction', field, `${name} has a least ${what} of ${min} above its greatest, ${max}; swap them`)]
       : []
   )
-  if (!isBigint(field) && isNumber(field) && (valueMin ?? valueMax ?? 0n) > 0xffffffffn) {
+  if (!isBigint(field) && isNumber(field) && [valueMin, valueMax].some((limit) => (limit ?? 0n) > 0xffffffffn)) {
     findings.push(finding('contradiction', field, `${name} has 32 bits and a limit above them; use a uint64`))
   }
   if (field.optional && required) {

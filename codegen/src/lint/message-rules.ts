@@ -72,8 +72,8 @@ function missingComments(declared: readonly Commented[]): readonly Finding[] {
 function missingBounds(message: Message): readonly Finding[] {
   if (!isExported(message)) return []
   const missing = [
-    ...(message.maxSize === undefined ? ['max_size'] : []),
-    ...(message.since === undefined ? ['since_version'] : [])
+    ...((message.maxSize ?? 0) === 0 ? ['max_size'] : []),
+    ...((message.since ?? 0) === 0 ? ['since_version'] : [])
   ]
   return missing.map((option) =>
     finding('bounds', message, `${message.name} has no ${option}; add option (heddle.options.v1.${option})`)

@@ -2,10 +2,11 @@
  * What is just inside and just over the limits of a message as a whole: its size, and the forms of one content that a
  * canonical message does not have and another one may have.
  */
-import { type Field, hasPresence, isNumber, isRequired, type Message, type Model } from '../model/index.js'
+import { type Field, hasPresence, isNumber, isRequired, isSorted, type Message, type Model } from '../model/index.js'
 import type { Case } from './cases.js'
 import {
   definedValues,
+  innerMessage,
   items,
   itemOf,
   least,
@@ -18,6 +19,9 @@ import {
   written
 } from './example.js'
 import { delimited, join, nothing, repeat, type Spelled, tag, varint, wireTypes } from './spelled.js'
+
+/** More than an item of a list needs to be in its largest form. */
+const itemBytesMax = 0x1_0000
 
 /** Unknown fields that one message may have (SPEC WIRE-004). */
 const unknownFieldsMax = 32
@@ -146,10 +150,21 @@ function largestForm(model: Model, field: Field, largest: Largest): Spelled | un
       if (count >= itemsMax) return whole
       return largest(bytesMax - bytesMin, (more) => join(of(bytesMax, count), of(bytesMin + more, 1))) ?? whole
     }
-    return largest(itemsMax, (count) => items(model, field, count))
+    const whole = largest(itemsMax, (count) => items(model, field, count))
+    const isFull = whole !== undefined && whole.length === items(model, field, itemsMax).length
+    if (!isFull || field.kind !== 'message' || isSorted(field)) return whole
+    const inner = innerMessage(model, field)
+    const item = (size: number) => itemOf(field, spell(grow(model, inner, least(model, inner), size)))
+    return largest(itemBytesMax, (size) => repeat(item(size), itemsMax)) ?? whole
   }
-  if (!isText) return undefined
-  return largest(bytesMax - bytesMin, (more) => written(field, letters(field, bytesMin + more)))
+  if (isText) return largest(bytesMax - bytesMin, (more) => written(field, letters(field, bytesMin + more)))
+  if (field.kind !== 'uint32' && field.kind !== 'uint64') return undefined
+  const { valueMin = 0n, valueMax = field.kind === 'uint32' ? 0xffff_ffffn : 0xffff_ffff_ffff_ffffn } = field.limits
+  return largest(64, (bits) => {
+    const all = (1n << BigInt(bits)) - 1n
+    const value = all < valueMin ? valueMin : all > valueMax ? valueMax : all
+    return value === 0n ? nothing : written(field, number(field, value))
+  })
 }
 
 /** One unknown field of exactly so many bytes; undefined for fewer than three, or where a length needs a byte more. */

@@ -39,7 +39,8 @@ export function join(...parts: readonly Spelled[]): Spelled {
 }
 
 export function repeat(part: Spelled, count: number): Spelled {
-  if (count <= 2) return join(...new Array<Spelled>(count).fill(part))
+  // The form has no repetitions inside repetitions.
+  if (count <= 2 || part.text.includes('(')) return join(...new Array<Spelled>(count).fill(part))
   return { text: `(${part.text})*${count}`, length: part.length * count }
 }
 

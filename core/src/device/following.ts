@@ -64,6 +64,8 @@ export class Following implements LinkUser {
       else await this.#forget(followed)
     }
     for (const server of servers) {
+      // The document may have been closed while a removed server was let go.
+      if (this.#stopped) return
       const id = toHex(server.id)
       const known = this.#followed.get(id)
       if (known !== undefined) {

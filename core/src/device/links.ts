@@ -165,6 +165,7 @@ export interface LinkPoolOptions {
 export class LinkPool {
   readonly options: LinkPoolOptions
   readonly #links = new Map<string, ServerLink>()
+  #closed = false
 
   constructor(options: LinkPoolOptions) {
     this.options = options
@@ -182,6 +183,7 @@ export class LinkPool {
 
   /** The link to a server; it dials once a document attaches. */
   link(server: ServerEntry): ServerLink {
+    if (this.#closed) throw new HeddleError('DISPOSED', 'the device is closed')
     const id = toHex(server.id)
     let link = this.#links.get(id)
     if (link === undefined) {
@@ -196,6 +198,7 @@ export class LinkPool {
   }
 
   async close(): Promise<void> {
+    this.#closed = true
     await Promise.all([...this.#links.values()].map((link) => link.close()))
   }
 }

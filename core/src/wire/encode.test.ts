@@ -1,6 +1,6 @@
 /** Encoders refuse what decoders would: nothing malformed leaves this process (SPEC WIRE). */
 import { describe, expect, test } from 'vitest'
-import { Decided, Hello, HelloAck, LIMITS, Prepare, Subscribe, Value, WireError } from './index.js'
+import { Decided, Hello, HelloAck, LIMITS, Prepare, Subscribe, Upload, Value, WireError } from './index.js'
 
 function refusal(encode: () => unknown): string {
   try {
@@ -57,6 +57,15 @@ describe('encode refuses', () => {
     expect(count).toBeLessThanOrEqual(LIMITS.Decided.slots.itemsMax)
     const message = { group: new Uint8Array(16), slots: new Array<typeof decided>(count).fill(decided) }
     expect(refusal(() => Decided.encode(message))).toBe('too_large Decided.')
+  })
+
+  test('a message one byte larger than its greatest size, and none of that size', () => {
+    const group = new Uint8Array(16)
+    const first = new Uint8Array(15_000_000)
+    const around = Upload.encode({ group, envelopes: [first, new Uint8Array(1_000_000)] }).length - 1_000_000
+    const upload = (size: number) => ({ group, envelopes: [first, new Uint8Array(size - around)] })
+    expect(Upload.encode(upload(LIMITS.Upload.maxSize)).length).toBe(LIMITS.Upload.maxSize)
+    expect(refusal(() => Upload.encode(upload(LIMITS.Upload.maxSize + 1)))).toBe('too_large Upload.')
   })
 })
 

@@ -19,6 +19,16 @@ describe('decoded byte arrays', () => {
     expect(decoded.signature).toEqual(signature)
   })
 
+  test('do not pin it with a length that is longer than need be', () => {
+    const { group, mailbox, item } = mailboxPut
+    const longLength = (tag: number, content: Uint8Array) => [tag, content.length | 0x80, 0, ...content]
+    const frame = Uint8Array.from([...longLength(10, group), ...longLength(18, mailbox), ...[26, item.length], ...item])
+    const decoded = MailboxPut.decode(frame)
+    expect(decoded).toEqual(mailboxPut)
+    expect(decoded.group.buffer.byteLength).toBe(16)
+    expect(decoded.mailbox.buffer.byteLength).toBe(16)
+  })
+
   test('of more than 64 bytes are views of the frame', () => {
     const frame = MailboxPut.encode(mailboxPut)
     const { item, group } = MailboxPut.decode(frame)
