@@ -106,7 +106,6 @@ export const LIMITS = {
   PoisonReport: { valueHash: { bytesMin: 32, bytesMax: 32 }, mailbox: { bytesMin: 16, bytesMax: 16 } },
   RejoinKey: {
     maxSize: 4096,
-    signer: { valueMax: 4294967295 },
     externalPub: { bytesMin: 32, bytesMax: 2048 },
     signature: { bytesMin: 64, bytesMax: 64 }
   },

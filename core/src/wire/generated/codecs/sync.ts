@@ -710,7 +710,6 @@ export function readRejoinKey(reader: Reader, end: number): types.RejoinKey {
       case 16:
         seen = reader.once(seen, 2, 'RejoinKey.signer')
         signer = reader.uint32(end, 'RejoinKey.signer')
-        if (signer > 4294967295) throw reader.error('range', 'RejoinKey.signer', `${signer}`)
         reader.notDefault(signer === 0, 'RejoinKey.signer')
         break
       case 26:
