@@ -10,7 +10,7 @@
  * | M4 | A device's own commit is durable before it is proposed, and entered after a crash |
  * | M5 | A Welcome is released, and used, only with the certificate of its slot |
  * | M6 | Nobody from outside commits: no external senders, no external commit but the one that brings a member back |
- * | M7 | A commit that only members can see through is named as its author's |
+ * | M7 | A commit that only members can see through is named as its author's; who cannot process it comes back where others could |
  * | M8 | Two epochs of one number are noticed: by the context tag, by the epoch authenticator |
  * | M9 | Keys of old epochs serve late messages, within bounds; what comes later is said again |
  * | M10 | A message of an epoch to come waits, within bounds, until its commit is there |
@@ -79,6 +79,13 @@ const hazards: Readonly<Record<string, readonly Proof[]>> = {
       'of any other shape is refused',
       'of an outsider, or of one member for another, is refused',
       'of who has the signature key but never had the group’s secrets is seen through by members'
+    ],
+    [
+      'core/test/poison.test.ts',
+      'with a forged signature or garbage is refused, and the next one is used',
+      'by who made the poison is not used, though it is signed by a member',
+      'with another key than another member gives is used by nobody, until more say the same',
+      'through a server that changes it is refused, and the other servers’ is used'
     ]
   ],
   M7: [
@@ -86,7 +93,18 @@ const hazards: Readonly<Record<string, readonly Proof[]>> = {
       here,
       'M7: a decided commit that no other member can enter is told with its author, and editing goes on without it'
     ],
-    [`${group}/hostile.test.ts`, 'that only members can see through is named as poison, and changes nothing']
+    [`${group}/hostile.test.ts`, 'that only members can see through is named as poison, and changes nothing'],
+    [
+      'core/test/poison.test.ts',
+      'comes back by itself, being %s, and nothing is lost',
+      'and another one with it both come back, one after the other',
+      'comes back once somebody is there who can help, and says that nobody is until then',
+      'goes on to come back in every moment after it has died',
+      'is told what to do when somebody has joined since, and an admin can bring it back',
+      'keeps what is edited meanwhile from who was removed since',
+      'like all but its author goes on editing with them, and says that nobody can help',
+      'tries again when other commits are decided first'
+    ]
   ],
   M8: [
     [

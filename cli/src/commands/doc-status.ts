@@ -36,6 +36,8 @@ export function statusCommand(surroundings: Surroundings): Command {
           const text = `member ${id} is in another epoch ${status.epoch} than this device: the servers may have led the two apart, or it lies. Nothing is sent from here until it is removed, or this device is`
           terminal.line(paint.red(`split       ${text}`))
         }
+        if (status.stuck !== undefined)
+          terminal.line(paint.red(`stuck       ${status.stuck.recovery}: ${status.stuck.message}`))
         const blocked = status.blocked ? '; too few servers answer to decide them' : ''
         if (status.leaving) terminal.line("leaving     asked for; an admin's device removes this one when it is online")
         terminal.line(`changes     ${status.pendingChanges} of the group pending${blocked}`)

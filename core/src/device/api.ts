@@ -194,6 +194,8 @@ export interface DocumentStatus {
    * the member lies. While one is a member, local edits are kept here and not sent.
    */
   readonly divergent: readonly string[]
+  /** Set while this device cannot process a decided commit: it is in the epoch before, and says how it comes back. */
+  readonly stuck: StuckStatus | undefined
   /** Changes of the group asked for and not decided; `blocked` when too few servers answer to decide them. */
   readonly pendingChanges: number
   readonly blocked: boolean
@@ -203,6 +205,19 @@ export interface DocumentStatus {
   readonly suite: Suite
   /** Id of the document that this one began as a branch of. */
   readonly branchOf?: string
+}
+
+export interface StuckStatus {
+  /** Slot of the commit. */
+  readonly slot: bigint
+  /** Id of the member that signed it; undefined when that cannot be told. */
+  readonly by: string | undefined
+  /**
+   * "asking": other members are asked for a key to the present epoch; "resyncing": this device proposes to come back;
+   * "impossible": it does not come back by itself, or nobody has answered so far; `message` says what to do.
+   */
+  readonly recovery: 'asking' | 'resyncing' | 'impossible'
+  readonly message: string
 }
 
 export interface ServerStatus {

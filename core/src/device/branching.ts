@@ -456,7 +456,7 @@ function putBegun(turn: Turn, store: DocumentStore, { group, first }: BegunGroup
   const signature = group.sign(signedInput(SIGNATURE_LABELS.ValueContent, content))
   const value = Value.encode({ content, signature })
   const change = { $case: 'rotate', value: { sinceEpoch: 0n, automatic: false } } as const
-  const pending = PendingCommitRecord.encode({ slot: 0n, value, next: first.pending, intents: [0n] })
+  const pending = PendingCommitRecord.encode({ slot: 0n, value, next: first.pending, intents: [0n], rejoin: false })
   turn.put(store.key('document'), DocumentRecord.encode(record))
   turn.put(store.key('intent', 0n), IntentRecord.encode({ change }))
   turn.putSecret(store.key('pending', 0n), pending)

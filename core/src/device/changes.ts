@@ -5,10 +5,11 @@
  */
 import { equalBytes, toHex } from '../bytes.js'
 import { HeddleError } from '../errors.js'
-import type { MemberGroup, RosterEntry } from '../group/index.js'
-import { inspectDecided, quorum, signedInput } from '../paxos/index.js'
+import type { BuiltCommit, MemberGroup, PublicGroup, RosterEntry } from '../group/index.js'
+import { inspectDecided, quorum, signedInput, slotConfigOf, valueHash } from '../paxos/index.js'
 import {
   Create,
+  type CutProposal,
   DecidedSlot,
   IntentRecord,
   LIMITS,
@@ -23,7 +24,7 @@ import {
 import { commitPlan, type Intent, subjectOf, worthOf } from './intents.js'
 import type { ServerLink } from './links.js'
 import { PendingCommits } from './pending.js'
-import { asHeddleError, putDocument, type Room, report, slotConfig } from './room.js'
+import { asHeddleError, headOf, putDocument, type Room, report } from './room.js'
 import { type SlotHooks, SlotRun } from './slot-run.js'
 import type { Turn } from './store.js'
 
@@ -38,12 +39,34 @@ export interface ChangesHooks extends Pick<SlotHooks, 'links' | 'behind'> {
   advanced(turn: Turn, owesState: boolean): void
   /** The commit just applied changed the document's servers. */
   serversChanged(before: readonly ServerEntry[], present: readonly ServerEntry[]): void
+  /** A decided commit that is good for all who see only what is public, and that this device cannot process. */
+  stuck(poison: Poison): void
+  /** Without its keys, the group is at a new epoch, or another one is needed to come back from. */
+  followed(turn: Turn): void
+  /** This device is back; `skipped`: the slots it has followed without keys. `advanced` comes after it. */
+  cameBack(skipped: readonly SkippedSlot[]): void
+  /** This device cannot come back by itself. */
+  cannotComeBack(error: HeddleError): void
+  /** A GroupInfo of the present epoch to come back by. */
+  rejoinBasis(): Uint8Array | undefined
   /** Whether this device has added somebody who may not have the state yet. */
   owesState(): boolean
   /** A joiner's mailbox is of no use any more. */
   admitted(mailbox: Uint8Array): void
   /** A server claims a slot this device cannot reach by what it was sent. */
   catchUp(link: ServerLink): void
+}
+
+export interface Poison {
+  readonly slot: bigint
+  readonly valueHash: Uint8Array
+  /** Id of the member that signed it; undefined when it does not say. */
+  readonly by: string | undefined
+}
+
+export interface SkippedSlot {
+  readonly slot: bigint
+  readonly cuts: readonly CutProposal[]
 }
 
 interface Waiter {
@@ -69,14 +92,18 @@ export class Changes {
   #needsValue = false
   #wasRefused = false
   #stuckAt: bigint | undefined
+  /** Slots followed without keys since the last epoch of which this device has some. */
+  #skipped: SkippedSlot[] = []
   /** Intents that go into the next commit together; fewer after a commit of several could not be built. */
   #intentsMax = intentsPerCommit
   #disposed = false
 
+  /** `known`: slots decided from the present one on, when this device has followed them without keys. */
   constructor(
     room: Room,
     intents: Map<bigint, IntentRecord>,
     pending: Map<bigint, PendingCommitRecord>,
+    known: readonly DecidedSlot[],
     hooks: ChangesHooks
   ) {
     this.#room = room
@@ -85,6 +112,7 @@ export class Changes {
     this.#hooks = hooks
     this.#nextIntent = ([...intents.keys()].at(-1) ?? -1n) + 1n
     this.#run = this.#newRun()
+    if (known.length > 0) this.#told.set('this device', known.slice(0, toldMax))
   }
 
   /** Changes asked for and not decided. */
@@ -150,9 +178,14 @@ export class Changes {
   /** Proposes when there is something to propose and a quorum to do it with. */
   kick(): void {
     if (this.#disposed || this.#room.removed || this.holdsBack) return
-    if (this.#intents.size > this.#delayed.size && !this.#run.proposing && this.#quorumConnected) {
-      this.#run.start('own')
-    }
+    if (this.#hasOwn && !this.#run.proposing && this.#quorumConnected) this.#run.start('own')
+  }
+
+  /** There is something to propose. A device without the keys of the present epoch proposes only to come back. */
+  get #hasOwn(): boolean {
+    const { followed } = this.#room
+    if (followed === undefined) return this.#intents.size > this.#delayed.size
+    return this.#pending.open(followed.epoch) !== undefined || this.#hooks.rejoinBasis() !== undefined
   }
 
   /** `epochMax`: what lies beyond is entered later, since messages of old epochs are still to come. */
@@ -176,19 +209,19 @@ export class Changes {
 
   async #applyTold(turn: Turn, epochMax: bigint): Promise<void> {
     const room = this.#room
-    for (let epoch = -1n; epoch !== room.group.epoch && !room.removed; ) {
-      epoch = room.group.epoch
+    for (let epoch = -1n; epoch !== headOf(room).epoch && !room.removed; ) {
+      epoch = headOf(room).epoch
       this.holdsBack = false
       for (const told of this.#told.values()) {
         const slot = told.find((one) => one.slot === epoch)
-        if (slot === undefined || room.group.epoch !== epoch || room.removed) continue
-        if (epoch < epochMax) await this.#apply(turn, slot)
+        if (slot === undefined || headOf(room).epoch !== epoch || room.removed) continue
+        if (epoch < epochMax || room.followed !== undefined) await this.#apply(turn, slot)
         else this.holdsBack = true
       }
     }
     for (const [teller, told] of this.#told) {
       // What was not applied although its turn had come is wrong, or cannot be applied.
-      const first = this.holdsBack ? room.group.epoch : room.group.epoch + 1n
+      const first = this.holdsBack ? headOf(room).epoch : headOf(room).epoch + 1n
       const rest = told.filter(({ slot }) => slot >= first)
       if (rest.length === 0 || room.removed) this.#told.delete(teller)
       else this.#told.set(teller, rest)
@@ -201,7 +234,7 @@ export class Changes {
   }
 
   #newRun(): SlotRun {
-    const run: SlotRun = new SlotRun(this.#room, slotConfig(this.#room.group), {
+    const run: SlotRun = new SlotRun(this.#room, slotConfigOf(headOf(this.#room)), {
       links: this.#hooks.links,
       behind: this.#hooks.behind,
       needValue: () => {
@@ -238,32 +271,26 @@ export class Changes {
   /** Builds this device's commit for the free slot, or takes up the one it had built before, in another run. */
   async #build(turn: Turn): Promise<void> {
     this.#needsValue = false
-    const { group } = this.#room
+    const { group, followed } = this.#room
     const run = this.#run
-    const open = this.#pending.open(group.epoch)
+    const open = this.#pending.open(headOf(this.#room).epoch)
     if (open !== undefined) {
       turn.after(() => run.supply(open.value))
       return
     }
+    if (followed !== undefined) return await this.#buildRejoin(turn, followed)
     const intents = await this.#takeDoable(turn)
     if (intents.length === 0) {
       this.#restart()
       return
     }
     try {
-      if (this.#pending.isFull)
-        throw new HeddleError('LIMIT_EXCEEDED', 'the servers have refused too many commits of this device in a row')
       const plan = commitPlan(
         intents.map(([, intent]) => intent),
         this.#room
       )
-      const built = await group.buildCommit(plan)
-      const content = ValueContent.encode({ commit: built.commit, welcome: built.welcome ?? new Uint8Array(0) })
-      const signature = group.sign(signedInput(SIGNATURE_LABELS.ValueContent, content))
-      const value = Value.encode({ content, signature })
       const keys = intents.map(([key]) => key)
-      this.#pending.add(turn, { slot: group.epoch, value, next: built.pending, intents: keys })
-      turn.after(() => run.supply(value))
+      this.#supply(turn, await this.#ifRoom(() => group.buildCommit(plan)), { intents: keys, rejoin: false })
     } catch (cause) {
       const error = asHeddleError(cause, 'building a commit')
       if (intents.length > 1) {
@@ -276,6 +303,34 @@ export class Changes {
       this.#restart()
       turn.after(() => this.kick())
     }
+  }
+
+  /** The commit by which this device comes back into the epoch it has followed (SPEC GROUP-011, DEV-042). */
+  async #buildRejoin(turn: Turn, { ctx }: PublicGroup): Promise<void> {
+    const groupInfo = this.#hooks.rejoinBasis()
+    if (groupInfo === undefined) return this.#restart()
+    try {
+      const built = await this.#ifRoom(() => this.#room.group.resync({ groupInfo, ctx }))
+      this.#supply(turn, built, { intents: [], rejoin: true })
+    } catch (cause) {
+      this.#hooks.cannotComeBack(asHeddleError(cause, 'building the commit to come back by'))
+      this.#restart()
+    }
+  }
+
+  async #ifRoom(build: () => Promise<BuiltCommit>): Promise<BuiltCommit> {
+    if (!this.#pending.isFull) return await build()
+    throw new HeddleError('LIMIT_EXCEEDED', 'the servers have refused too many commits of this device in a row')
+  }
+
+  /** Signs what was built and proposes it once it is durable. */
+  #supply(turn: Turn, built: BuiltCommit, why: Pick<PendingCommitRecord, 'intents' | 'rejoin'>): void {
+    const run = this.#run
+    const content = ValueContent.encode({ commit: built.commit, welcome: built.welcome ?? new Uint8Array(0) })
+    const signature = this.#room.group.sign(signedInput(SIGNATURE_LABELS.ValueContent, content))
+    const value = Value.encode({ content, signature })
+    this.#pending.add(turn, { slot: headOf(this.#room).epoch, value, next: built.pending, ...why })
+    turn.after(() => run.supply(value))
   }
 
   /** The intents for the next commit; those that became pointless or impossible are settled. */
@@ -310,8 +365,8 @@ export class Changes {
 
   /** Applies the decision of the present slot: this device's own commit by its hash, any other by processing it. */
   async #apply(turn: Turn, decided: DecidedSlot): Promise<void> {
-    const { group, store, crypto } = this.#room
-    const inspected = inspectDecided(slotConfig(group), decided)
+    const { group, store, crypto, followed } = this.#room
+    const inspected = inspectDecided(slotConfigOf(headOf(this.#room)), decided)
     const verified =
       inspected.kind === 'verify' &&
       inspected.checks.every((check) =>
@@ -323,27 +378,80 @@ export class Changes {
       return
     }
     const own = this.#pending.ofHash(inspected.item.valueHash)
+    if (own === undefined && followed !== undefined) {
+      await this.#follow(turn, decided, followed)
+      return
+    }
     try {
       if (own !== undefined) this.#room.group = await group.adopt(own.next)
       else {
-        const processed = await group.processCommit(ValueContent.decode(Value.decode(decided.value).content).commit)
+        const processed = await group.processCommit(commitOf(decided))
         if (processed.removed) return this.#removed(turn)
         this.#room.group = processed.group
       }
     } catch (cause) {
-      if (this.#stuckAt === decided.slot) return
-      this.#stuckAt = decided.slot
-      const { code, message } = asHeddleError(cause, 'applying a commit')
-      const member = authorOf(decided, group)
-      const what = `the decided commit of slot ${decided.slot}, by member ${member ?? 'unknown'}, cannot be applied`
-      const info = { slot: decided.slot, ...(member === undefined ? {} : { member }) }
-      report(this.#room, new HeddleError(code, `${what}: ${message}`, { cause, info }))
-      return
+      return await this.#getStuck(turn, decided, cause)
     }
+    if (followed !== undefined) this.#comeBack(group.public, followed)
     turn.put(store.key('decided', decided.slot), DecidedSlot.encode(decided))
     if (decided.slot >= decidedKept) turn.del(store.key('decided', decided.slot - decidedKept))
     await this.#keepBeginnings(turn, group, decided)
     await this.#advanced(turn, own, this.#inheritsDuty(group.public.roster))
+  }
+
+  /**
+   * The decided commit cannot be processed. If that shows only to who has the keys, the group has gone on by it: this device
+   * follows it without keys, to come back.
+   */
+  async #getStuck(turn: Turn, decided: DecidedSlot, cause: unknown): Promise<void> {
+    const { slot } = decided
+    const { group, followed } = this.#room
+    if (this.#stuckAt === slot) return
+    this.#stuckAt = slot
+    const { code, message } = asHeddleError(cause, 'applying a commit')
+    const member = authorOf(decided, headOf(this.#room))
+    const what = `the decided commit of slot ${slot}, by member ${member ?? 'unknown'}, cannot be applied`
+    const info = { slot, ...(member === undefined ? {} : { member }) }
+    report(this.#room, new HeddleError(code, `${what}: ${message}`, { cause, info }))
+    if (followed === undefined && (await this.#follow(turn, decided, group.public)))
+      this.#hooks.stuck({ slot, valueHash: valueHash(decided.value), by: member })
+  }
+
+  /** Goes on to the epoch that a decided commit begins, without its keys. False when it cannot. */
+  async #follow(turn: Turn, decided: DecidedSlot, from: PublicGroup): Promise<boolean> {
+    const { group, store } = this.#room
+    const { slot } = decided
+    let next: PublicGroup
+    try {
+      next = await from.processCommit(commitOf(decided))
+    } catch (cause) {
+      if (this.#stuckAt !== slot) await this.#getStuck(turn, decided, cause)
+      return false
+    }
+    turn.put(store.key('decided', slot), DecidedSlot.encode(decided))
+    if (next.member(group.memberId) === undefined) {
+      this.#removed(turn)
+      return false
+    }
+    this.#room.followed = next
+    this.#skipped.push({ slot, cuts: next.change?.cuts ?? [] })
+    this.#pending.clear(turn, slot)
+    this.#restart()
+    this.#hooks.followed(turn)
+    turn.after(() => this.kick())
+    return true
+  }
+
+  /** This device has entered the epoch that it had followed to, and the one after. */
+  #comeBack(last: PublicGroup, followed: PublicGroup): void {
+    const skipped = this.#skipped
+    this.#skipped = []
+    this.#stuckAt = undefined
+    this.#room.followed = undefined
+    this.#hooks.cameBack(skipped)
+    if (last.servers.version !== followed.servers.version)
+      this.#hooks.serversChanged(last.servers.servers, followed.servers.servers)
+    this.#room.context.log('info', 'document.came-back', { document: this.#room.id, epoch: followed.epoch + 1n })
   }
 
   /**
@@ -390,7 +498,7 @@ export class Changes {
       const state = change === undefined ? 'done' : await worthOf(change, this.#room)
       if (state !== 'open') this.#finish(turn, key, state === 'done' ? undefined : state)
     }
-    this.#pending.clear(turn)
+    this.#pending.clear(turn, group.epoch)
     this.#intentsMax = Math.min(2 * this.#intentsMax, intentsPerCommit)
     this.#room.epochSinceMs = context.clock.now()
     putDocument(turn, this.#room)
@@ -406,7 +514,7 @@ export class Changes {
   #removed(turn: Turn): void {
     this.#room.removed = true
     putDocument(turn, this.#room)
-    this.#pending.clear(turn)
+    this.#pending.clear(turn, headOf(this.#room).epoch)
     for (const key of [...this.#intents.keys()]) this.#finish(turn, key, undefined, 'removed')
     this.#restart()
     turn.after(() => this.#room.emit({ type: 'removed' }))
@@ -422,9 +530,10 @@ export class Changes {
 
   #refused(turn: Turn): void {
     this.#wasRefused = false
-    const intents = this.#pending.refuse(turn, this.#room.group.epoch)
+    const intents = this.#pending.refuse(turn, headOf(this.#room).epoch)
     turn.after(() => this.kick())
     const error = new HeddleError('INVALID', 'the servers refuse the change as breaking a rule of the document')
+    if (this.#room.followed !== undefined) this.#hooks.cannotComeBack(error)
     // One of several may be what is wrong: each is tried by itself.
     if (intents.length > 1) this.#intentsMax = 1
     else for (const key of intents) this.#finish(turn, key, error)
@@ -455,12 +564,14 @@ export const removedError = (): HeddleError =>
   new HeddleError('REMOVED', 'this device was removed from the document; what it holds stays on it')
 
 /** Who made a commit, which it has signed; undefined for bytes that are none. */
-function authorOf({ value }: DecidedSlot, group: MemberGroup): string | undefined {
+function authorOf(decided: DecidedSlot, group: PublicGroup): string | undefined {
   try {
-    return toHex(group.public.committerOf(ValueContent.decode(Value.decode(value).content).commit).memberId)
+    return toHex(group.committerOf(commitOf(decided)).memberId)
   } catch (error) {
     // Why it does not decode is what is being reported.
     if (HeddleError.is(error) || error instanceof WireError) return undefined
     throw error
   }
 }
+
+const commitOf = ({ value }: DecidedSlot): Uint8Array => ValueContent.decode(Value.decode(value).content).commit

@@ -32,8 +32,9 @@ import { Leaving, leavingError } from './leaving.js'
 import { parseTicket } from './links.js'
 import { Outgoing } from './outgoing.js'
 import { policyOf, policyWith } from './policy.js'
+import { Recovery } from './recovery.js'
 import { Repair } from './repair.js'
-import { asHeddleError, type Room, slotConfig } from './room.js'
+import { asHeddleError, headOf, type Room, slotConfig } from './room.js'
 import { Rotation } from './rotation.js'
 import { reach, serverOf, serverToAdd, serverToRemove } from './servers.js'
 import { checkFingerprint, type FingerprintCheck, formatFingerprint, safetyNumber } from './safety.js'
@@ -56,7 +57,7 @@ const roleOf = (name: RoleName): Role =>
   name === 'admin' ? Role.ROLE_ADMIN : name === 'editor' ? Role.ROLE_EDITOR : Role.ROLE_READER
 
 /** What the device hands over when it opens a document: the room without what the document itself supplies. */
-export type RoomStart = Omit<Room, 'signal' | 'wake' | 'emit'>
+export type RoomStart = Omit<Room, 'signal' | 'wake' | 'emit' | 'followed'>
 
 export class OpenDocument implements Document {
   readonly #room: Room
@@ -69,6 +70,7 @@ export class OpenDocument implements Document {
   readonly #leaving: Leaving
   readonly #branching: Branching
   readonly #rotation: Rotation
+  readonly #recovery: Recovery
   readonly #listeners = new Set<(event: DocumentEvent) => void>()
   readonly #abort = new AbortController()
   readonly #localChanges: Disposable
@@ -90,6 +92,7 @@ export class OpenDocument implements Document {
     this.#epochCaughtUp = start.group.epoch
     const room: Room = {
       ...start,
+      followed: undefined,
       signal: this.#abort.signal,
       wake: () => this.#wake(),
       emit: (event) => this.#emit(event)
@@ -103,6 +106,11 @@ export class OpenDocument implements Document {
       answer: (due) => this.#outgoing.queueAnswer(due),
       frozen: (member) => this.#incoming.freeze(member),
       isBehind: (member) => this.#incoming.isBehind(member)
+    })
+    this.#recovery = new Recovery(room, {
+      say: (value) => this.#outgoing.queueControl({ $case: 'poisonReport', value }),
+      links: () => this.#following.readyLinks,
+      kick: () => this.#changes.kick()
     })
     const standings = new Standings(stored.standings)
     const mayBeLate = stored.stateDuty !== undefined
@@ -126,26 +134,41 @@ export class OpenDocument implements Document {
     this.#following = new Following(room, this.#incoming, () => this.#outgoing, stored.servers, {
       decided: (slots, link) => {
         this.#changes.learn(slots, link.id)
-        if (slots.every(({ slot }) => slot > room.group.epoch)) this.#background(this.#following.slots.catchUp(link))
+        if (slots.every(({ slot }) => slot > headOf(room).epoch)) this.#background(this.#following.slots.catchUp(link))
       },
       caughtUp: async (slots, link) => {
         this.#changes.learn(slots, link.id)
         await this.#turns
       },
       vote: (news) => news.value.vote && this.#changes.onVote(news.value.vote),
-      mailbox: (news) => this.#invites.arrived(news.value.mailbox, news.value.items),
+      mailbox: ({ value: { mailbox, items } }) => {
+        this.#invites.arrived(mailbox, items)
+        this.#recovery.arrived(mailbox, items)
+      },
       rolledBack: (error) => this.#fail(error),
       ready: (link) => {
         this.#background(this.#invites.openMailboxes(link))
+        this.#recovery.ready(link)
         this.#changes.kick()
         this.#rotation.resume()
       }
     })
-    this.#changes = new Changes(room, stored.intents, stored.pending, {
+    this.#changes = new Changes(room, stored.intents, stored.pending, stored.decided, {
       links: () => this.#following.links,
       behind: (link, slot) => link.channel && this.#background(this.#following.slots.teach(link.channel, slot)),
       catchUp: (link) => this.#background(this.#following.slots.catchUp(link)),
       serversChanged: (before, present) => this.#outgoing.serversChanged(before, present),
+      stuck: (poison) => this.#recovery.begin(poison),
+      followed: (turn) => {
+        this.#recovery.moved()
+        turn.after(() => this.#background(this.#following.follow(headOf(room).servers.servers)))
+      },
+      cameBack: (skipped) => {
+        for (const { slot, cuts } of skipped) this.#incoming.silence(slot, cuts)
+        this.#recovery.ended()
+      },
+      cannotComeBack: (error) => this.#recovery.impossible(error),
+      rejoinBasis: () => this.#recovery.basis,
       owesState: () => this.#outgoing.owesState,
       admitted: (mailbox) => this.#background(this.#invites.close(mailbox, this.#following.links)),
       advanced: (turn, owesState) => {
@@ -154,6 +177,7 @@ export class OpenDocument implements Document {
         room.alarms.entered(room.group)
         this.#incoming.silence(epoch - 1n, change?.cuts ?? [])
         this.#incoming.retry()
+        this.#recovery.advanced()
         this.#leaving.advanced(turn)
         turn.after(() => {
           this.#rotation.restart()
@@ -261,6 +285,7 @@ export class OpenDocument implements Document {
       lacking: this.#repair.lacking,
       forked: this.#repair.forked,
       divergent: this.#room.alarms.members,
+      stuck: this.#room.removed ? undefined : this.#recovery.status,
       pendingChanges: this.#changes.pendingCount,
       blocked: this.#changes.blocked,
       policy: this.policy(),
@@ -360,6 +385,7 @@ export class OpenDocument implements Document {
     this.#expiry[Symbol.dispose]()
     this.#outgoing.dispose()
     this.#repair[Symbol.dispose]()
+    this.#recovery[Symbol.dispose]()
     this.#rotation[Symbol.dispose]()
     this.#leaving.giveUp(new HeddleError('ABORTED', 'the document was closed; the leaving goes on when it is opened'))
     this.#changes.dispose(
@@ -391,6 +417,7 @@ export class OpenDocument implements Document {
   async #turn(): Promise<void> {
     const { store, replica } = this.#room
     const turn = new Turn()
+    await this.#recovery.step()
     await this.#changes.step(turn, this.#epochMax)
     this.#watchHoldBack()
     const { positions, missing, tainted } = await this.#incoming.step(turn)
@@ -417,6 +444,7 @@ export class OpenDocument implements Document {
     replica.compact(turn)
     await turn.commit(store.storage)
     if (removed) {
+      this.#recovery[Symbol.dispose]()
       this.#rotation[Symbol.dispose]()
       this.#outgoing.giveUpSending(removedError())
       this.#branching.giveUp(removedError())
@@ -454,6 +482,7 @@ export class OpenDocument implements Document {
   /** What a member's device says beside content. */
   #control(control: Control, head: Head, role: Role): void {
     if (control.$case === 'repairRequest') this.#repair.onRequest(head.member, head, control.value)
+    if (control.$case === 'poisonReport') this.#recovery.heard(head.member, control.value)
     if (control.$case === 'leave') this.#leaving.heard(head.member)
     if (control.$case === 'branch') this.#branching.heard(head.member, control.value, role)
     if (control.$case === 'follow') this.#branching.answered(head.member, control.value)
@@ -492,6 +521,7 @@ export class OpenDocument implements Document {
     this.#expiry[Symbol.dispose]()
     this.#outgoing.dispose()
     this.#repair[Symbol.dispose]()
+    this.#recovery[Symbol.dispose]()
     this.#rotation[Symbol.dispose]()
     this.#leaving.giveUp(error)
     this.#outgoing.giveUp(error)
@@ -596,8 +626,8 @@ export class OpenDocument implements Document {
 
 type Stored = Awaited<ReturnType<typeof readStored>>
 
-async function readStored({ store }: RoomStart) {
-  const [applied, standings, lacks, forks, servers, pending, intents, invites, follows, stateDuty, unsealed, own] =
+async function readStored({ store, group }: RoomStart) {
+  const [applied, standings, lacks, forks, servers, pending, decided, intents, invites, follows, stateDuty] =
     await Promise.all([
       store.applied(),
       store.standings(),
@@ -605,12 +635,26 @@ async function readStored({ store }: RoomStart) {
       store.forks(),
       store.servers(),
       store.pending(),
+      store.decided(group.epoch),
       store.intents(),
       store.invites(),
       store.follows(),
-      store.stateDuty(),
-      store.entries('unsealed'),
-      store.entries('own')
+      store.stateDuty()
     ])
-  return { applied, standings, lacks, forks, servers, pending, intents, invites, follows, stateDuty, unsealed, own }
+  const [unsealed, own] = await Promise.all([store.entries('unsealed'), store.entries('own')])
+  return {
+    applied,
+    standings,
+    lacks,
+    forks,
+    servers,
+    pending,
+    decided,
+    intents,
+    invites,
+    follows,
+    stateDuty,
+    unsealed,
+    own
+  }
 }

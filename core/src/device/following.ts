@@ -15,7 +15,7 @@ import { Gaps } from './gaps.js'
 import type { Incoming } from './incoming.js'
 import type { LinkUser, ServerLink } from './links.js'
 import type { Outgoing } from './outgoing.js'
-import { asHeddleError, type Room, report, slotConfig } from './room.js'
+import { asHeddleError, headOf, type Room, report, slotConfig } from './room.js'
 import { SlotExchange } from './slots.js'
 import type { Turn } from './store.js'
 import { isRolledBack, uploadTo } from './uploading.js'
@@ -278,8 +278,9 @@ export class Following implements LinkUser {
     const { slot, heads, position } = subscribed
     const { groupId, group } = this.#room
     if (!equalBytes(subscribed.group, groupId)) throw new HeddleError('MALFORMED', 'an answer for another document')
-    if (slot > group.epoch) await this.slots.catchUp(link)
-    else if (slot < group.epoch) await this.slots.teach(channel, slot)
+    const { epoch } = headOf(this.#room)
+    if (slot > epoch) await this.slots.catchUp(link)
+    else if (slot < epoch) await this.slots.teach(channel, slot)
     // What it has of this device needs no second upload, but for its last message if that has no receipt yet.
     const known = heads.find(({ member }) => equalBytes(member, group.memberId))?.seq ?? 0n
     if (known > this.#outgoing().ownSeq) await this.#checkRollback(followed, channel)
@@ -313,7 +314,7 @@ export class Following implements LinkUser {
 
   /** Subscribes, after telling the server what it lacks where that is why it refuses. */
   async #askToSubscribe(followed: Followed, channel: DeviceChannel): Promise<Subscribed> {
-    const { groupId, group } = this.#room
+    const { groupId } = this.#room
     const ask = async () =>
       (
         await channel.request({
@@ -330,8 +331,9 @@ export class Following implements LinkUser {
       }
       const slot = error instanceof HeddleError ? error.info.slot : undefined
       if (!HeddleError.is(error, 'NOT_A_MEMBER') || typeof slot !== 'bigint') throw error
-      if (slot < group.epoch) await this.slots.teach(channel, slot)
-      else if (slot === group.epoch || !(await this.slots.catchUp(followed.link))) throw error
+      const { epoch } = headOf(this.#room)
+      if (slot < epoch) await this.slots.teach(channel, slot)
+      else if (slot === epoch || !(await this.slots.catchUp(followed.link))) throw error
       return await ask()
     }
   }

@@ -21,7 +21,7 @@ import {
 } from '../wire/index.js'
 import { applyMessages, keepLocal, type OpenedMessage } from './applying.js'
 import type { Repair } from './repair.js'
-import { asHeddleError, isStrict, type Room, report } from './room.js'
+import { asHeddleError, headOf, isStrict, type Room, report } from './room.js'
 import type { Turn } from './store.js'
 
 /** Arrivals not looked at yet, above which servers are made to wait. */
@@ -318,7 +318,7 @@ export class Incoming {
       this.#room.context.log('debug', 'envelope.unknown-sender', { member: toHex(member), seq, epoch })
       return
     }
-    if (epoch > group.epoch) this.sawFutureEpoch = true
+    if (epoch > headOf(this.#room).epoch) this.sawFutureEpoch = true
     if (epoch > group.epoch && this.#keyOf(envelope) === undefined) {
       // What does not fit, and what a crash loses, is fetched once its sender is known.
       const room = this.#strangers.get(server ?? '') ?? new WaitingRoom(strangersLimits)
@@ -387,7 +387,10 @@ export class Incoming {
         this.#forged(envelope, server, cause)
         return false
       }
-      report(this.#room, new HeddleError(error.code, `message ${seq} of ${toHex(member)}: ${error.message}`, { cause }))
+      const problem = new HeddleError(error.code, `message ${seq} of ${toHex(member)}: ${error.message}`, { cause })
+      // That it cannot open what was sealed while it was stuck was to be expected, and the app knows that it was.
+      if (this.#isOfSkipped(epoch)) this.#room.context.log('debug', 'envelope.skipped-epoch', { epoch, seq })
+      else report(this.#room, problem)
       if (error.code === 'FORK') this.#room.alarms.raise(member, epoch, group)
       // The sender did sign it: its chain goes on without what it holds, but does not begin there.
       if (begins) return false
@@ -397,6 +400,16 @@ export class Incoming {
       this.#advance(head, [], envelope)
     }
     return true
+  }
+
+  /** Whether this device has gone past the epoch without ever having its keys. */
+  #isOfSkipped(epoch: bigint): boolean {
+    const { group } = this.#room
+    if (group.publicAt(epoch) !== undefined) return false
+    const oldest = epoch - BigInt(group.public.document.policy.retainedEpochs)
+    for (let past = epoch - 1n; past >= oldest && past >= 0n; past--)
+      if (group.publicAt(past) !== undefined) return true
+    return false
   }
 
   /** What waits for a known member's earlier messages is signed by it: forged ones must not fill the room. */

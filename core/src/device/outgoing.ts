@@ -25,7 +25,7 @@ import {
 import type { Control, Incoming } from './incoming.js'
 import { leavingError } from './leaving.js'
 import type { DueAnswer } from './repair.js'
-import { type Room, report, slotConfig } from './room.js'
+import { mustKeepEdits, type Room, report, slotConfig } from './room.js'
 import type { Turn } from './store.js'
 
 /** How long local edits may stay in the CRDT only, while a message is in flight. */
@@ -321,10 +321,10 @@ export class Outgoing {
     this.#hold = undefined
   }
 
-  /** What a reader edits stays here until it may write. */
+  /** What a reader edits stays here until it may write, and sometimes what a device edits that lost the group's keys. */
   get #mayWrite(): boolean {
     const { group, removed } = this.#room
-    return !removed && group.me.role !== Role.ROLE_READER
+    return !removed && group.me.role !== Role.ROLE_READER && !mustKeepEdits(this.#room)
   }
 
   /** Local changes become durable without being sealed: nobody is there to take them, or a message is in flight. */

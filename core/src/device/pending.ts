@@ -27,7 +27,7 @@ export class PendingCommits {
 
   /** The one to propose in this slot: built, and not refused. */
   open(slot: bigint): PendingCommitRecord | undefined {
-    return [...this.#commits.values()].find((one) => one.slot === slot && one.intents.length > 0)
+    return [...this.#commits.values()].find((one) => one.slot === slot && isOpen(one))
   }
 
   /** The one with this value hash, refused or not. */
@@ -44,17 +44,20 @@ export class PendingCommits {
   /** The servers refuse the one that is open: it is not proposed any more. Returns the keys of its intents. */
   refuse(turn: Turn, slot: bigint): readonly bigint[] {
     for (const [number, commit] of this.#commits) {
-      if (commit.slot !== slot || commit.intents.length === 0) continue
-      this.#put(turn, number, { ...commit, intents: [] })
+      if (commit.slot !== slot || !isOpen(commit)) continue
+      this.#put(turn, number, { ...commit, intents: [], rejoin: false })
       return commit.intents
     }
     return []
   }
 
-  /** The slot is decided. */
-  clear(turn: Turn): void {
-    for (const number of this.#commits.keys()) turn.del(this.#room.store.key('pending', number))
-    this.#commits.clear()
+  /** The slot is decided. What was built for a later one is from before a restart. */
+  clear(turn: Turn, slot: bigint): void {
+    for (const [number, commit] of [...this.#commits]) {
+      if (commit.slot > slot) continue
+      turn.del(this.#room.store.key('pending', number))
+      this.#commits.delete(number)
+    }
   }
 
   #put(turn: Turn, number: bigint, commit: PendingCommitRecord): void {
@@ -62,3 +65,6 @@ export class PendingCommits {
     turn.put(this.#room.store.key('pending', number), PendingCommitRecord.encode(commit))
   }
 }
+
+/** Built, and not refused. */
+const isOpen = ({ intents, rejoin }: PendingCommitRecord): boolean => intents.length > 0 || rejoin

@@ -4,11 +4,11 @@
  */
 import type { CryptoProvider } from '../crypto/index.js'
 import { HeddleError } from '../errors.js'
-import type { MemberGroup } from '../group/index.js'
+import type { MemberGroup, PublicGroup } from '../group/index.js'
 import { type SlotConfig, slotConfigOf } from '../paxos/index.js'
 import type { Context } from '../plugin/index.js'
 import type { StateVector } from '../sync/index.js'
-import { DocumentRecord } from '../wire/index.js'
+import { DocumentRecord, Role } from '../wire/index.js'
 import type { Alarms } from './alarms.js'
 import { RemovalMode } from '../wire/index.js'
 import type { Document, DocumentEvent } from './api.js'
@@ -47,6 +47,8 @@ export interface Room {
   readonly branches: BranchHost
   /** Replaced by every decided commit. */
   group: MemberGroup
+  /** The present epoch without its keys, when this device cannot process the commits that led there (SPEC DEV-040). */
+  followed: PublicGroup | undefined
   /** Set once this device learns that it was removed. */
   removed: boolean
   /** This device has asked to be removed: it takes no more edits. */
@@ -84,6 +86,21 @@ export function asHeddleError(error: unknown, what: string): HeddleError {
   return HeddleError.is(error)
     ? error
     : new HeddleError('INTERNAL', `${what} failed: ${String(error)}`, { cause: error })
+}
+
+/** The present epoch, whether this device has its keys or not. */
+export const headOf = ({ group, followed }: Pick<Room, 'group' | 'followed'>): PublicGroup => followed ?? group.public
+
+/**
+ * Whether what is sealed in this device's last epoch could be read by who was removed since, could not by members who were
+ * away, or would not count: then it is kept until the device is back.
+ */
+export function mustKeepEdits({ group, followed }: Pick<Room, 'group' | 'followed'>): boolean {
+  if (followed === undefined) return false
+  const { roster, document } = group.public
+  const isLate = 2n * (followed.epoch - group.epoch) > BigInt(document.policy.retainedEpochs)
+  const mayWrite = followed.member(group.memberId)?.role !== Role.ROLE_READER
+  return isLate || !mayWrite || roster.some(({ memberId }) => followed.member(memberId) === undefined)
 }
 
 /** What the present slot of a group is decided under. */

@@ -19,7 +19,7 @@ import {
 } from '../paxos/index.js'
 import { type DecidedSlot, SIGNATURE_LABELS, type Signed } from '../wire/index.js'
 import type { ServerLink } from './links.js'
-import { asHeddleError, type Room, report } from './room.js'
+import { asHeddleError, headOf, type Room, report } from './room.js'
 
 /** An undecided slot in which others voted is finished by this device after about this long. */
 const finishAfterMs = 1_500
@@ -67,7 +67,7 @@ export class SlotRun {
     if (this.#proposer === undefined || this.#proposer.done) {
       this.#proposer = new Proposer({
         config: this.config,
-        leaf: this.#room.group.me.leafIndex,
+        leaf: (headOf(this.#room).member(this.#room.group.memberId) ?? this.#room.group.me).leafIndex,
         incarnation: this.#incarnation(),
         roundSeen: this.#learner.roundMax
       })

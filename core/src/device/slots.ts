@@ -6,7 +6,7 @@ import { HeddleError } from '../errors.js'
 import type { DeviceChannel } from '../net/index.js'
 import { Create, DecidedSlot } from '../wire/index.js'
 import type { ServerLink } from './links.js'
-import type { Room } from './room.js'
+import { headOf, type Room } from './room.js'
 import { decodeRecord } from './store.js'
 
 const decidedBytesMax = 2 * 1024 * 1024
@@ -35,8 +35,8 @@ export class SlotExchange {
   /** Asks a server for the slots after those known here. False when that brought the device no further. */
   async catchUp(link: ServerLink): Promise<boolean> {
     const { channel } = link
-    const { groupId, group } = this.#room
-    const first = group.epoch
+    const { groupId } = this.#room
+    const first = headOf(this.#room).epoch
     let next = first
     while (channel !== undefined && link.channel === channel) {
       const { value } = await channel.request({ $case: 'catchUp', value: { group: groupId, fromSlot: next } })
@@ -48,25 +48,25 @@ export class SlotExchange {
       next += BigInt(slots.length)
       await this.#caughtUp(slots, link)
       // The rest is asked for once these are applied; one that tells slots which do not hold must not keep this up.
-      if (this.#room.group.epoch < next) {
-        this.#catchUpFrom = this.#room.group.epoch
+      if (headOf(this.#room).epoch < next) {
+        this.#catchUpFrom = headOf(this.#room).epoch
         break
       }
     }
-    return this.#room.group.epoch > first
+    return headOf(this.#room).epoch > first
   }
 
   /** Asks for slots that were left out before, once those before them are applied. */
   async catchUpFurther(links: readonly ServerLink[]): Promise<void> {
-    if (this.#catchUpFrom === undefined || this.#catchUpFrom === this.#room.group.epoch) return
+    if (this.#catchUpFrom === undefined || this.#catchUpFrom === headOf(this.#room).epoch) return
     this.#catchUpFrom = undefined
     await Promise.all(links.map((link) => this.catchUp(link)))
   }
 
   /** Tells a server the slots from `slot` on, those this device does not have from another server. Throws STALE_EPOCH. */
   async teach(channel: DeviceChannel, slot: bigint): Promise<void> {
-    const { group, groupId } = this.#room
-    for (let from = slot; from < group.epoch; ) {
+    const { groupId } = this.#room
+    for (let from = slot; from < headOf(this.#room).epoch; ) {
       const stored = await this.#storedFrom(from)
       const slots = stored.length > 0 ? stored : await this.#askOthers(from, channel)
       await channel.request({ $case: 'decided', value: { group: groupId, slots } })
@@ -76,10 +76,11 @@ export class SlotExchange {
 
   /** Slots from this one on that this device has kept, as many as go into a frame. */
   async #storedFrom(first: bigint): Promise<readonly DecidedSlot[]> {
-    const { store, group } = this.#room
+    const { store } = this.#room
+    const { epoch } = headOf(this.#room)
     const slots: DecidedSlot[] = []
     let bytes = 0
-    for (let slot = first; slot < group.epoch && bytes < decidedBytesMax && slots.length < 256; slot++) {
+    for (let slot = first; slot < epoch && bytes < decidedBytesMax && slots.length < 256; slot++) {
       const stored = await store.storage.get(store.key('decided', slot))
       if (stored === undefined) break
       slots.push(DecidedSlot.decode(stored))

@@ -9,6 +9,7 @@ import {
   AlarmRecord,
   AppliedRecord,
   type Codec,
+  DecidedSlot,
   DocumentRecord,
   FollowRecord,
   ForkRecord,
@@ -303,6 +304,12 @@ export class DocumentStore {
 
   async follows(): Promise<FollowRecord[]> {
     return (await this.entries('follow')).map(({ value }) => decodeRecord(FollowRecord, value, 'branch to follow'))
+  }
+
+  /** Decided slots from this one on. */
+  async decided(from: bigint): Promise<DecidedSlot[]> {
+    const entries = await this.entries('decided', from)
+    return entries.map(({ value }) => decodeRecord(DecidedSlot, value, 'decided slot'))
   }
 
   async stateDuty(): Promise<StateDutyRecord | undefined> {

@@ -28,6 +28,6 @@ export type {
 export { PADDING_BYTES, type SealedMessage, welcomeRefs } from './mls/index.js'
 export type { GroupRecord, StoredRecord } from './persistence.js'
 export { type GroupChange, type GroupDeps, type ProcessOptions, PublicGroup } from './public-group.js'
-export type { RejoinBasis } from './rejoin.js'
+export { groupInfoWith, type RejoinBasis, type RejoinKeyParts, rejoinKeyIn } from './rejoin.js'
 export type { RosterEntry } from './roster.js'
 export type { ReinitPlan } from './successor.js'

@@ -8,9 +8,12 @@ import type { CryptoProvider } from '../crypto/index.js'
 import { HeddleError } from '../errors.js'
 import {
   decodeGroupInfoMessage,
+  encodeGroupInfoMessage,
+  encodeTree,
   ensure,
   ensureValid,
   externalKeyIn,
+  externalPubExtension,
   SECRET_BYTES,
   TlsReader,
   TlsWriter
@@ -26,6 +29,33 @@ export interface RejoinBasis {
   readonly groupInfo: Uint8Array
   /** Context hash of that epoch, which a certificate or the caller vouches for. */
   readonly ctx: Uint8Array
+}
+
+/** What of a GroupInfo with external_pub cannot be computed from the decided commits. */
+export interface RejoinKeyParts {
+  /** Leaf of the member that signed it. */
+  readonly signer: number
+  readonly externalPub: Uint8Array
+  readonly signature: Uint8Array
+}
+
+/** Takes out of `MemberGroup.groupInfo({ externalPub: true })` what `groupInfoWith` needs. Throws MALFORMED, INVALID. */
+export function rejoinKeyIn(groupInfo: Uint8Array, { suite }: PublicGroup): RejoinKeyParts {
+  const decoded = decodeGroupInfoMessage(groupInfo)
+  return { signer: decoded.signer, externalPub: externalKeyIn(decoded, suite), signature: decoded.signature }
+}
+
+/**
+ * The GroupInfo (MLSMessage) of an epoch that was followed, with a member's key to it: context and tree are the caller's own,
+ * so that the signature verifies only when its signer is in the same epoch. Nothing is verified yet.
+ */
+export function groupInfoWith(base: PublicGroup, { signer, externalPub, signature }: RejoinKeyParts): Uint8Array {
+  const { context: groupContext, tree, confirmationTag } = base.state
+  const extensions = [
+    externalPubExtension(externalPub),
+    { extensionType: 'ratchet_tree' as const, extensionData: encodeTree(tree.nodes) }
+  ]
+  return encodeGroupInfoMessage({ groupContext, extensions, confirmationTag, signer, signature })
 }
 
 export interface ReadBasis {

@@ -24,6 +24,7 @@ export {
   JoinRequest,
   Payload,
   Receipt,
+  RejoinKey,
   StatePayload
 } from './codecs/sync.js'
 export {

@@ -103,7 +103,12 @@ export const LIMITS = {
     payloadHash: { bytesMin: 32, bytesMax: 32 },
     signature: { bytesMin: 64, bytesMax: 64 }
   },
-  PoisonReport: { valueHash: { bytesMin: 32, bytesMax: 32 } },
+  PoisonReport: { valueHash: { bytesMin: 32, bytesMax: 32 }, mailbox: { bytesMin: 16, bytesMax: 16 } },
+  RejoinKey: {
+    maxSize: 4096,
+    externalPub: { bytesMin: 32, bytesMax: 2048 },
+    signature: { bytesMin: 64, bytesMax: 64 }
+  },
   Branch: {
     group: { bytesMin: 16, bytesMax: 16 },
     servers: { itemsMin: 1, itemsMax: 7 },

@@ -1169,7 +1169,7 @@ export function putCatchUp(sink: Sink, message: types.CatchUp): void {
   sink.size(64, 'CatchUp')
 }
 
-/** A member opens a mailbox for an invite. Answered by Done (SPEC SRV-060). */
+/** A member opens a mailbox for an invite, or for answers to its PoisonReport. Answered by Done (SPEC SRV-060). */
 export type MailboxOpen = types.MailboxOpen
 export const MailboxOpen: Codec<types.MailboxOpen> = /* @__PURE__ */ codec(readMailboxOpen, putMailboxOpen)
 

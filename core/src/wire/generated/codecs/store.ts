@@ -942,7 +942,7 @@ export const PendingCommitRecord: Codec<types.PendingCommitRecord> = /* @__PURE_
 
 const pendingCommitRecordShape: Shape = {
   name: 'PendingCommitRecord',
-  fields: { 1: 'slot', 2: 'value', 3: 'next', 4: 'intents' }
+  fields: { 1: 'slot', 2: 'value', 3: 'next', 4: 'intents', 5: 'rejoin' }
 }
 
 export function readPendingCommitRecord(reader: Reader, end: number): types.PendingCommitRecord {
@@ -951,6 +951,7 @@ export function readPendingCommitRecord(reader: Reader, end: number): types.Pend
   let valueField: Uint8Array = emptyBytes
   let next: Uint8Array = emptyBytes
   const intents: bigint[] = []
+  let rejoin: boolean = false
   let seen = 0
   let unknown = 0
   let tag = 0
@@ -979,13 +980,17 @@ export function readPendingCommitRecord(reader: Reader, end: number): types.Pend
         }
         break
       }
+      case 40:
+        seen = reader.once(seen, 16, 'PendingCommitRecord.rejoin')
+        rejoin = reader.bool(end, 'PendingCommitRecord.rejoin')
+        break
       default:
         unknown = reader.unknown(tag, end, unknown, pendingCommitRecordShape)
     }
   }
   if ((seen & 2) === 0) throw reader.error('required', 'PendingCommitRecord.value')
   if ((seen & 4) === 0) throw reader.error('required', 'PendingCommitRecord.next')
-  return { slot, value: valueField, next, intents }
+  return { slot, value: valueField, next, intents, rejoin }
 }
 
 export function putPendingCommitRecord(sink: Sink, message: types.PendingCommitRecord): void {
@@ -1003,6 +1008,10 @@ export function putPendingCommitRecord(sink: Sink, message: types.PendingCommitR
     sink.begin()
     for (const item of message.intents) sink.uint64(item, 0n, 18446744073709551615n, 'PendingCommitRecord.intents')
     sink.end()
+  }
+  if (message.rejoin) {
+    sink.tag(40)
+    sink.bool(message.rejoin)
   }
   sink.size(16777216, 'PendingCommitRecord')
 }

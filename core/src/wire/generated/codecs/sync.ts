@@ -652,11 +652,12 @@ export function readLeave(reader: Reader, end: number): types.Leave {
 
 export function putLeave(_sink: Sink, _message: types.Leave): void {}
 
-const poisonReportShape: Shape = { name: 'PoisonReport', fields: { 1: 'slot', 2: 'value_hash' } }
+const poisonReportShape: Shape = { name: 'PoisonReport', fields: { 1: 'slot', 2: 'value_hash', 3: 'mailbox' } }
 
 export function readPoisonReport(reader: Reader, end: number): types.PoisonReport {
   let slot: bigint = 0n
   let valueHash: Uint8Array = emptyBytes
+  let mailbox: Uint8Array = emptyBytes
   let seen = 0
   let unknown = 0
   let tag = 0
@@ -672,12 +673,17 @@ export function readPoisonReport(reader: Reader, end: number): types.PoisonRepor
         seen = reader.once(seen, 2, 'PoisonReport.value_hash')
         valueHash = reader.bytes(end, 32, 32, 'PoisonReport.value_hash')
         break
+      case 26:
+        seen = reader.once(seen, 4, 'PoisonReport.mailbox')
+        mailbox = reader.bytes(end, 16, 16, 'PoisonReport.mailbox')
+        break
       default:
         unknown = reader.unknown(tag, end, unknown, poisonReportShape)
     }
   }
   if ((seen & 2) === 0) throw reader.error('required', 'PoisonReport.value_hash')
-  return { slot, valueHash }
+  if ((seen & 4) === 0) throw reader.error('required', 'PoisonReport.mailbox')
+  return { slot, valueHash, mailbox }
 }
 
 export function putPoisonReport(sink: Sink, message: types.PoisonReport): void {
@@ -687,6 +693,75 @@ export function putPoisonReport(sink: Sink, message: types.PoisonReport): void {
   }
   sink.tag(18)
   sink.bytes(message.valueHash, 32, 32, 'PoisonReport.value_hash')
+  sink.tag(26)
+  sink.bytes(message.mailbox, 16, 16, 'PoisonReport.mailbox')
+}
+
+/** What a member in the present epoch leaves in the mailbox of a PoisonReport: of its GroupInfo with external_pub, what the device that asks cannot compute from the decided commits (SPEC DEV-041). */
+export type RejoinKey = types.RejoinKey
+export const RejoinKey: Codec<types.RejoinKey> = /* @__PURE__ */ codec(readRejoinKey, putRejoinKey)
+
+const rejoinKeyShape: Shape = {
+  name: 'RejoinKey',
+  fields: { 1: 'epoch', 2: 'signer', 3: 'external_pub', 4: 'signature' }
+}
+
+export function readRejoinKey(reader: Reader, end: number): types.RejoinKey {
+  reader.size(end, 4096, 'RejoinKey')
+  const outerCanonical = reader.canonical
+  reader.canonical = true
+  let epoch: bigint = 0n
+  let signer: number = 0
+  let externalPub: Uint8Array = emptyBytes
+  let signature: Uint8Array = emptyBytes
+  let seen = 0
+  let unknown = 0
+  let tag = 0
+  while (reader.pos < end) {
+    tag = reader.tag(end, tag, 'RejoinKey')
+    switch (tag) {
+      case 8:
+        seen = reader.once(seen, 1, 'RejoinKey.epoch')
+        epoch = reader.uint64(end, 'RejoinKey.epoch')
+        reader.notDefault(epoch === 0n, 'RejoinKey.epoch')
+        break
+      case 16:
+        seen = reader.once(seen, 2, 'RejoinKey.signer')
+        signer = reader.uint32(end, 'RejoinKey.signer')
+        reader.notDefault(signer === 0, 'RejoinKey.signer')
+        break
+      case 26:
+        seen = reader.once(seen, 4, 'RejoinKey.external_pub')
+        externalPub = reader.bytes(end, 32, 2048, 'RejoinKey.external_pub')
+        break
+      case 34:
+        seen = reader.once(seen, 8, 'RejoinKey.signature')
+        signature = reader.bytes(end, 64, 64, 'RejoinKey.signature')
+        break
+      default:
+        unknown = reader.unknown(tag, end, unknown, rejoinKeyShape)
+    }
+  }
+  if ((seen & 4) === 0) throw reader.error('required', 'RejoinKey.external_pub')
+  if ((seen & 8) === 0) throw reader.error('required', 'RejoinKey.signature')
+  reader.canonical = outerCanonical
+  return { epoch, signer, externalPub, signature }
+}
+
+export function putRejoinKey(sink: Sink, message: types.RejoinKey): void {
+  if (message.epoch !== 0n) {
+    sink.tag(8)
+    sink.uint64(message.epoch, 0n, 18446744073709551615n, 'RejoinKey.epoch')
+  }
+  if (message.signer !== 0) {
+    sink.tag(16)
+    sink.uint32(message.signer, 0, 4294967295, 'RejoinKey.signer')
+  }
+  sink.tag(26)
+  sink.bytes(message.externalPub, 32, 2048, 'RejoinKey.external_pub')
+  sink.tag(34)
+  sink.bytes(message.signature, 64, 64, 'RejoinKey.signature')
+  sink.size(4096, 'RejoinKey')
 }
 
 const branchShape: Shape = {

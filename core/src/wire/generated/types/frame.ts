@@ -265,11 +265,11 @@ export interface CatchUp {
   readonly fromSlot: bigint
 }
 
-/** A member opens a mailbox for an invite. Answered by Done (SPEC SRV-060). */
+/** A member opens a mailbox for an invite, or for answers to its PoisonReport. Answered by Done (SPEC SRV-060). */
 export interface MailboxOpen {
   /** Document. */
   readonly group: Uint8Array
-  /** Its id: first 16 bytes of SHA-256 over "heddle/1 mailbox", a zero byte and the secret (SPEC JOIN-002). */
+  /** Its id: of an invite, first 16 bytes of SHA-256 over "heddle/1 mailbox", a zero byte and the secret (SPEC JOIN-002). */
   readonly mailbox: Uint8Array
   /** When the server may forget it, milliseconds since the Unix epoch. */
   readonly expiresAtMs: bigint
@@ -281,7 +281,7 @@ export interface MailboxPut {
   readonly group: Uint8Array
   /** Its id. */
   readonly mailbox: Uint8Array
-  /** Canonical bytes of a JoinRequest. */
+  /** Canonical bytes of a JoinRequest or a RejoinKey. */
   readonly item: Uint8Array
 }
 
@@ -291,7 +291,7 @@ export interface MailboxItems {
   readonly group: Uint8Array
   /** Its id. */
   readonly mailbox: Uint8Array
-  /** Canonical bytes of JoinRequests. */
+  /** Canonical bytes of JoinRequests or RejoinKeys. */
   readonly items: readonly Uint8Array[]
 }
 

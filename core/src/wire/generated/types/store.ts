@@ -197,6 +197,8 @@ export interface PendingCommitRecord {
   readonly next: Uint8Array
   /** Keys of the intents it carries out; none when servers refused it. It may have been voted for all the same. */
   readonly intents: readonly bigint[]
+  /** It brings this device back into the group (SPEC DEV-042); false when servers refused it. */
+  readonly rejoin: boolean
 }
 
 /**

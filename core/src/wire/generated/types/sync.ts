@@ -165,12 +165,29 @@ export interface EnvelopeDigest {
 /** Asks the admins to remove the sender. */
 export interface Leave {}
 
-/** A decided commit that the sender cannot apply. */
+/** A decided commit that the sender cannot apply. Asks who could for a RejoinKey (SPEC DEV-040). */
 export interface PoisonReport {
   /** Its slot. */
   readonly slot: bigint
   /** Hash of its value. */
   readonly valueHash: Uint8Array
+  /** Mailbox that the sender has opened for the answers. */
+  readonly mailbox: Uint8Array
+}
+
+/**
+ * What a member in the present epoch leaves in the mailbox of a PoisonReport: of its GroupInfo with external_pub, what the
+ * device that asks cannot compute from the decided commits (SPEC DEV-041).
+ */
+export interface RejoinKey {
+  /** Epoch of the GroupInfo. */
+  readonly epoch: bigint
+  /** Leaf of the member that signed it. */
+  readonly signer: number
+  /** HPKE public key in its external_pub extension. */
+  readonly externalPub: Uint8Array
+  /** Its signature. */
+  readonly signature: Uint8Array
 }
 
 /**
