@@ -36,6 +36,12 @@ export function statusCommand(surroundings: Surroundings): Command {
           const text = `member ${id} is in another epoch ${status.epoch} than this device: the servers may have led the two apart, or it lies. Nothing is sent from here until it is removed, or this device is`
           terminal.line(paint.red(`split       ${text}`))
         }
+        for (const id of status.forked)
+          terminal.line(paint.red(`forked      member ${id} signed two chains: nothing more of it is taken; remove it`))
+        if (status.lacking > 0)
+          terminal.line(
+            paint.yellow(`lacking     content of ${status.lacking} members that no server has; the others were asked for it`)
+          )
         if (status.stuck !== undefined)
           terminal.line(paint.red(`stuck       ${status.stuck.recovery}: ${status.stuck.message}`))
         const blocked = status.blocked ? '; too few servers answer to decide them' : ''

@@ -221,6 +221,20 @@ export interface DocStatusReport {
   readonly branchOf?: string | undefined
   /** Its cipher suite. */
   readonly suite: string
+  /** Set while this device cannot process a decided commit. */
+  readonly stuck?: Stuck | undefined
+}
+
+/** A decided commit that a device cannot process, and how it goes on. */
+export interface Stuck {
+  /** Slot of the commit. */
+  readonly slot: number | bigint
+  /** Id of the member that signed it, where that can be told. */
+  readonly by?: string | undefined
+  /** How it comes back. */
+  readonly recovery: string
+  /** What that means and what to do, in a sentence. */
+  readonly message: string
 }
 
 /** How one server of a document is. */
