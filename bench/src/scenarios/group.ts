@@ -49,7 +49,7 @@ async function run({ quick }: Bench): Promise<readonly Metric[]> {
   for (const members of quick ? [2, 10] : [2, 10, 100, 1_000]) {
     const contenders = await contendersFor(members, parts)
     const results = new Results(members)
-    const rounds = quick ? 1 : members > 100 ? 3 : 9
+    const rounds = quick ? 1 : members > 100 ? 7 : 9
     // The first round is there for the optimizing compiler.
     for (let round = quick ? 0 : -1; round < rounds; round++) {
       for (const contender of round % 2 === 0 ? contenders : contenders.toReversed()) {
@@ -125,11 +125,11 @@ async function measure(contender: Contender, members: number, quick: boolean): P
 function messageSizes(members: number): readonly { readonly bytes: number; readonly count: number }[] {
   if (members === 2)
     return [
-      { bytes: 100, count: 400 },
+      { bytes: 100, count: 2_000 },
       { bytes: 1_024, count: 400 },
       { bytes: 65_536, count: 40 }
     ]
-  return members === 1_000 ? [{ bytes: 100, count: 200 }] : []
+  return members === 1_000 ? [{ bytes: 100, count: 1_000 }] : []
 }
 
 async function measureStored(contender: Contender): Promise<readonly Cost[]> {
