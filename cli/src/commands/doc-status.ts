@@ -40,7 +40,9 @@ export function statusCommand(surroundings: Surroundings): Command {
           terminal.line(paint.red(`forked      member ${id} signed two chains: nothing more of it is taken; remove it`))
         if (status.lacking > 0)
           terminal.line(
-            paint.yellow(`lacking     content of ${status.lacking} members that no server has; the others were asked for it`)
+            paint.yellow(
+              `lacking     content of ${status.lacking} members that no server has; the others were asked for it`
+            )
           )
         if (status.stuck !== undefined)
           terminal.line(paint.red(`stuck       ${status.stuck.recovery}: ${status.stuck.message}`))
