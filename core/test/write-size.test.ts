@@ -36,3 +36,22 @@ it('a turn in which somebody types writes less than 1 KB, and so does a turn in 
   }
   await world.dispose()
 }, 120_000)
+
+it('what is stored for a message is stored with it: receipts and news of the servers make no further batches', async () => {
+  const world = await World.create({ seed: 42 })
+  const ada = await world.settle((await world.openDevice('ada')).create({ servers: world.tickets }))
+  const bob = await world.settle((await world.openDevice('bob')).join(await world.settle(ada.invite())))
+  await world.pass(5_000)
+  const before = [world.commits('ada'), world.commits('bob')]
+  for (let i = 0; i < 40; i++) {
+    textOf(ada).insert(0, 'x')
+    await world.settle(ada.settled('safe'))
+    await world.until(() => textOf(bob).length === i + 1)
+    await world.pass(500)
+  }
+  const [sent = 0, received = 0] = ['ada', 'bob'].map((name, i) => world.commits(name) - (before[i] ?? 0))
+  // One with the edit, now and then one more because the app waits for it; and one with the message.
+  expect(sent).toBeLessThan(2.5 * 40)
+  expect(received).toBeLessThan(1.2 * 40)
+  await world.dispose()
+})

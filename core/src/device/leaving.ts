@@ -62,7 +62,8 @@ export class Leaving {
       turn.after(() => this.#outgoing.queueControl({ $case: 'leave', value: {} }))
     }
     this.#asked = false
-    turn.after(() => this.check())
+    // A turn that has nothing to store stays one: what it says of the servers' logs waits for the next that has.
+    if (this.#waiters.length > 0) turn.after(() => this.check())
   }
 
   /** The group is at a new epoch. */
