@@ -281,11 +281,11 @@ class DeviceProcess {
               if (!this.#killed) run()
             })
         },
-        random: (length: number) => world.random.bytes(length),
         log: () => {}
       } as unknown as Context,
       crypto: { verify: () => true },
       alarms: new Alarms([]),
+      pool: { random: () => world.random.next() },
       store,
       replica,
       vector,

@@ -14,7 +14,6 @@ import {
   readKeyPackage,
   saveKeyPackage
 } from '../group/index.js'
-import { signedInput } from '../paxos/index.js'
 import type { Clock } from '../plugin/index.js'
 import {
   type Branch,
@@ -24,13 +23,11 @@ import {
   FollowRecord,
   IntentRecord,
   PendingCommitRecord,
-  Role,
-  SIGNATURE_LABELS,
-  Value,
-  ValueContent
+  Role
 } from '../wire/index.js'
 import type { BranchOptions, Document } from './api.js'
 import { awaitWelcome, putJoined, type Welcomed } from './join.js'
+import { signedValue } from './pending.js'
 import { asHeddleError, type Room, report } from './room.js'
 import { serverList } from './servers.js'
 import { DocumentStore, type Turn } from './store.js'
@@ -452,9 +449,7 @@ export async function firstDecided(document: Document, clock: Clock, signal: Abo
 
 /** The first commit stands as this device's own that is built and not decided: opening the document proposes it. */
 function putBegun(turn: Turn, store: DocumentStore, { group, first }: BegunGroup, record: DocumentRecord): void {
-  const content = ValueContent.encode({ commit: first.commit, welcome: first.welcome ?? emptyBytes })
-  const signature = group.sign(signedInput(SIGNATURE_LABELS.ValueContent, content))
-  const value = Value.encode({ content, signature })
+  const value = signedValue(group, first)
   const change = { $case: 'rotate', value: { sinceEpoch: 0n, automatic: false } } as const
   const pending = PendingCommitRecord.encode({ slot: 0n, value, next: first.pending, intents: [0n], rejoin: false })
   turn.put(store.key('document'), DocumentRecord.encode(record))

@@ -16,14 +16,13 @@ import {
   type PendingCommitRecord,
   Role,
   type ServerEntry,
-  SIGNATURE_LABELS,
   Value,
   ValueContent,
   WireError
 } from '../wire/index.js'
 import { commitPlan, type Intent, subjectOf, worthOf } from './intents.js'
 import type { ServerLink } from './links.js'
-import { PendingCommits } from './pending.js'
+import { PendingCommits, signedValue } from './pending.js'
 import { asHeddleError, headOf, putDocument, type Room, report } from './room.js'
 import { type SlotHooks, SlotRun } from './slot-run.js'
 import type { Turn } from './store.js'
@@ -326,9 +325,7 @@ export class Changes {
   /** Signs what was built and proposes it once it is durable. */
   #supply(turn: Turn, built: BuiltCommit, why: Pick<PendingCommitRecord, 'intents' | 'rejoin'>): void {
     const run = this.#run
-    const content = ValueContent.encode({ commit: built.commit, welcome: built.welcome ?? new Uint8Array(0) })
-    const signature = this.#room.group.sign(signedInput(SIGNATURE_LABELS.ValueContent, content))
-    const value = Value.encode({ content, signature })
+    const value = signedValue(this.#room.group, built)
     this.#pending.add(turn, { slot: headOf(this.#room).epoch, value, next: built.pending, ...why })
     turn.after(() => run.supply(value))
   }

@@ -4,7 +4,14 @@
  */
 import { equalBytes, toHex } from '../bytes.js'
 import { HeddleError } from '../errors.js'
-import { digestOf, type ParsedEnvelope, parseEnvelope, type Standings, WaitingRoom } from '../sync/index.js'
+import {
+  chainBefore,
+  digestOf,
+  type ParsedEnvelope,
+  parseEnvelope,
+  type Standings,
+  WaitingRoom
+} from '../sync/index.js'
 import {
   AppliedRecord,
   ControlPayload,
@@ -174,7 +181,7 @@ export class Incoming {
   /** Takes back what does not count of a member whose messages are applied here (SPEC SYNC-029). */
   #retract(member: Uint8Array): void {
     const { vector } = this.#room
-    const limit = this.#standings.named(member) ?? { member, seq: 0n, hash: new Uint8Array(32) }
+    const limit = this.#standings.named(member) ?? chainBefore(member)
     if (vector.seqOf(member) > limit.seq) this.#retracting.push(limit)
   }
 
@@ -361,7 +368,7 @@ export class Incoming {
   /** The chain of a present member moves on without what does not count. */
   #passOver(envelope: ParsedEnvelope): void {
     const { member, seq } = envelope.header
-    this.#standings.passOver(this.#room.vector.get(member) ?? { member, seq: 0n, hash: new Uint8Array(32) })
+    this.#standings.passOver(this.#room.vector.position(member))
     this.#advance({ member, seq, hash: envelope.hash.slice() }, [], envelope)
   }
 
@@ -396,7 +403,7 @@ export class Incoming {
       if (begins) return false
       this.#openedOf.add(toHex(member))
       if (error.code === 'UNDECRYPTABLE' && kind !== EnvelopeKind.ENVELOPE_KIND_CONTROL)
-        this.#repair.lacks(this.#room.vector.get(member) ?? { member, seq: 0n, hash: new Uint8Array(32) })
+        this.#repair.lacks(this.#room.vector.position(member))
       this.#advance(head, [], envelope)
     }
     return true

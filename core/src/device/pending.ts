@@ -2,14 +2,21 @@
  * Commits this device has built for the present slot (SPEC PAXOS-013, DEV-020). Whatever servers say of one, it may have
  * been voted for and be decided later, so each is kept, durably, until the slot is. Called by `changes.ts`.
  */
-import { equalBytes } from '../bytes.js'
-import { valueHash } from '../paxos/index.js'
-import { PendingCommitRecord } from '../wire/index.js'
+import { emptyBytes, equalBytes } from '../bytes.js'
+import type { BuiltCommit, MemberGroup } from '../group/index.js'
+import { signedInput, valueHash } from '../paxos/index.js'
+import { PendingCommitRecord, SIGNATURE_LABELS, Value, ValueContent } from '../wire/index.js'
 import type { Room } from './room.js'
 import type { Turn } from './store.js'
 
 /** Commits of one slot. Each is refused by a quorum before the next is built, so honest servers never see so many. */
 const commitsMax = 32
+
+/** What a slot would decide with this commit, signed by the device that built it (SPEC PAXOS-007). */
+export function signedValue(group: MemberGroup, { commit, welcome = emptyBytes }: BuiltCommit): Uint8Array {
+  const content = ValueContent.encode({ commit, welcome })
+  return Value.encode({ content, signature: group.sign(signedInput(SIGNATURE_LABELS.ValueContent, content)) })
+}
 
 export class PendingCommits {
   readonly #room: Room

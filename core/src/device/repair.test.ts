@@ -44,9 +44,9 @@ function device(heads: readonly Head[], stored = nothing, versionBytes = 10) {
           }
         }
       },
-      random: (length: number) => new Uint8Array(length).fill(128),
       log: () => {}
     },
+    pool: { random: () => 0.5 },
     wake: () => {
       wakes++
     },

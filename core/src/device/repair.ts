@@ -158,10 +158,11 @@ export class Repair {
     }
     if (mine.length === 0 || this.#answers.size >= answersMax || !this.#mayAnswer(toHex(sender))) return
     const id = toHex(head.hash)
-    const timer = this.#room.context.clock.setTimer(this.#random(answerMsMax), () => this.#answer(id))
+    const { context, pool } = this.#room
+    const timer = context.clock.setTimer(answerMsMax * pool.random(), () => this.#answer(id))
     const due = { version: request.version.slice(), answer: { request: head, heads: mine } }
     this.#answers.set(id, { due, attempt: request.attempt, covered: new Set(), timer })
-    this.#room.context.log('debug', 'repair.asked', { document: this.#room.id, by: toHex(sender) })
+    context.log('debug', 'repair.asked', { document: this.#room.id, by: toHex(sender) })
   }
 
   /** A member's message holds what another, or this device, asked for. */
@@ -270,13 +271,13 @@ export class Repair {
   }
 
   #newLack(position: RepairHead): Lack {
-    return { position, attempts: 0, dueMs: this.#soon(askMsMax), alike: new Set() }
+    const { context, pool } = this.#room
+    return { position, attempts: 0, dueMs: context.clock.now() + askMsMax * pool.random(), alike: new Set() }
   }
 
   /** Where this device stands in a member's chain: before what it lacks. */
   #position(member: Uint8Array): RepairHead {
-    const lack = this.#lacks.get(toHex(member))
-    return lack?.position ?? this.#room.vector.get(member) ?? { member, seq: 0n, hash: new Uint8Array(32) }
+    return this.#lacks.get(toHex(member))?.position ?? this.#room.vector.position(member)
   }
 
   #isNews(position: RepairHead): boolean {
@@ -310,15 +311,6 @@ export class Repair {
     if (this.#disposed || !Number.isFinite(next)) return
     const delayMs = Math.max(0, next - this.#room.context.clock.now())
     this.#timer = this.#room.context.clock.setTimer(delayMs, () => this.#room.wake())
-  }
-
-  #soon(ms: number): number {
-    return this.#room.context.clock.now() + this.#random(ms)
-  }
-
-  #random(ms: number): number {
-    const [high = 0, low = 0] = this.#room.context.random(2)
-    return Math.floor(((high * 256 + low) / 65_536) * ms)
   }
 }
 

@@ -2,5 +2,5 @@
 export { chainStart, digest, type ParsedEnvelope, parseEnvelope } from './envelope.js'
 export { convictedBy, digestOf } from './fork.js'
 export { samePosition, Standings, type Verdict } from './standing.js'
-export { quorumSeq, StateVector, type Succession } from './vector.js'
+export { chainBefore, quorumSeq, StateVector, type Succession } from './vector.js'
 export { type WaitingLimits, WaitingRoom, waitingLimits } from './waiting.js'

@@ -3,7 +3,7 @@
  * what they have applied (SPEC SYNC). All operations are O(1) per sender touched.
  */
 import { equalBytes, toHex } from '../bytes.js'
-import type { Head } from '../wire/index.js'
+import type { Head, RepairHead } from '../wire/index.js'
 import { chainStart, type ParsedEnvelope } from './envelope.js'
 
 /** How an envelope stands to a sender's chain. */
@@ -31,6 +31,11 @@ export class StateVector {
 
   get(member: Uint8Array): Head | undefined {
     return this.#heads.get(toHex(member))
+  }
+
+  /** Where the member's chain stands: its head, or number 0 and zeros. */
+  position(member: Uint8Array): RepairHead {
+    return this.get(member) ?? chainBefore(member)
   }
 
   /** Sequence number of the member's head, 0 when it has none. */
@@ -85,6 +90,11 @@ export class StateVector {
     }
     return out
   }
+}
+
+/** The position in a member's chain before its first envelope. */
+export function chainBefore(member: Uint8Array): RepairHead {
+  return { member, seq: 0n, hash: new Uint8Array(32) }
 }
 
 /** The greatest number that at least `quorum` of the numbers reach; 0 when too few are given. */
