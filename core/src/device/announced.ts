@@ -102,11 +102,7 @@ export class Announced {
   /** Whether a sender is, or within the retained epochs was, a member, or has written before. */
   #knows(member: Uint8Array): boolean {
     const { group, vector } = this.#room
-    if (vector.get(member) !== undefined || group.public.member(member) !== undefined) return true
-    const oldest = group.epoch - BigInt(group.public.document.policy.retainedEpochs)
-    for (let epoch = group.epoch - 1n; epoch >= 0n && epoch >= oldest; epoch--)
-      if (group.publicAt(epoch)?.member(member) !== undefined) return true
-    return false
+    return vector.get(member) !== undefined || group.wasMember(member)
   }
 
   /** Whether an announced head is of a message that can be had and is not here yet. */

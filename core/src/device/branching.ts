@@ -402,20 +402,13 @@ export class Branching {
       .map(({ signaturePublicKey }) => memberIdOf(crypto, predecessor.public.groupId, signaturePublicKey))
     if (!oldIds.some((id) => equalBytes(id, by)))
       throw new HeddleError('INVALID', `member ${toHex(by)}, who announced it, is no admin of ${toHex(branch.group)}`)
-    if (!oldIds.every((id) => wasAdmin(predecessor, id)))
+    // In one of the epochs that are kept: the branch may have begun in any of them.
+    if (!oldIds.every((id) => predecessor.wasMember(id, ({ role }) => role === Role.ROLE_ADMIN)))
       throw new HeddleError('INVALID', 'somebody is an admin of the branch who is none of the document')
     if (group.public.document.crdtType !== predecessor.public.document.crdtType)
       throw new HeddleError('INVALID', 'the branch is of another CRDT than the document')
     return group
   }
-}
-
-/** In one of the epochs that are kept: the branch may have begun in any of them. */
-function wasAdmin(group: MemberGroup, memberId: Uint8Array): boolean {
-  const oldest = group.epoch - BigInt(group.public.document.policy.retainedEpochs)
-  for (let at = group.epoch; at >= oldest && at >= 0n; at--)
-    if (group.memberAt(memberId, at)?.role === Role.ROLE_ADMIN) return true
-  return false
 }
 
 /** Resolves when the first commit of a branch is decided. Throws NO_QUORUM, INVALID, ABORTED; the branch goes on all the same. */

@@ -6,12 +6,12 @@ import { concatBytes, toHex, utf8 } from '../bytes.js'
 import { type CryptoProvider, createCrypto, type SuiteId } from '../crypto/index.js'
 import { HeddleError } from '../errors.js'
 import { generateKeyPackage, MemberGroup, memberIdOf, type OwnKeyPackage } from '../group/index.js'
-import { quorum } from '../paxos/index.js'
+import { quorum, slotConfigOf } from '../paxos/index.js'
 import type { CrdtBackend, EndpointIdentity } from '../plugin/index.js'
 import { StateVector } from '../sync/index.js'
 import { Create, DocumentRecord, type Invite, Role } from '../wire/index.js'
-import type { CreateOptions, Device, DeviceOptions, Document } from './api.js'
 import { Alarms } from './alarms.js'
+import type { CreateOptions, Device, DeviceOptions, Document } from './api.js'
 import { OpenDocument } from './document.js'
 import { claimedIdentity } from './identity.js'
 import { parseInvite } from './invites.js'
@@ -19,9 +19,9 @@ import { join } from './join.js'
 import { LinkPool } from './links.js'
 import { policyDefault } from './policy.js'
 import { Replica } from './replica.js'
-import { type BranchHost, slotConfig } from './room.js'
+import type { BranchHost } from './room.js'
 import { serverList } from './servers.js'
-import { DocumentStore, deviceStore, parseDocumentId, takeOwnership, Turn } from './store.js'
+import { DocumentStore, deviceStore, parseDocumentId, Turn, takeOwnership } from './store.js'
 import { invitedSuite, suiteIdOf } from './suites.js'
 
 const createTimeoutMs = 20_000
@@ -108,7 +108,7 @@ class OpenedDevice implements Device {
     await turn.commit(storage)
     const document = await this.#openOnce(groupId)
     try {
-      await this.#atQuorum(document, quorum(slotConfig(group)), signal)
+      await this.#atQuorum(document, quorum(slotConfigOf(group.public)), signal)
     } catch (error) {
       // A document that nobody was told of is none; a server that took it alone will never hear of it again.
       await storage.commit({ delRange: [store.everything()] })

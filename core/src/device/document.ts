@@ -6,7 +6,7 @@
 import { emptyBytes, equalBytes, fromHex, toHex } from '../bytes.js'
 import { HeddleError } from '../errors.js'
 import type { RosterEntry } from '../group/index.js'
-import { quorum } from '../paxos/index.js'
+import { quorum, slotConfigOf } from '../paxos/index.js'
 import { Standings } from '../sync/index.js'
 import { type Head, Role, type RoleSetProposal } from '../wire/index.js'
 import type {
@@ -34,10 +34,10 @@ import { Outgoing } from './outgoing.js'
 import { policyOf, policyWith } from './policy.js'
 import { Recovery } from './recovery.js'
 import { Repair } from './repair.js'
-import { asHeddleError, headOf, type Room, slotConfig } from './room.js'
+import { asHeddleError, headOf, type Room } from './room.js'
 import { Rotation } from './rotation.js'
-import { reach, serverOf, serverToAdd, serverToRemove } from './servers.js'
 import { checkFingerprint, type FingerprintCheck, formatFingerprint, safetyNumber } from './safety.js'
+import { reach, serverOf, serverToAdd, serverToRemove } from './servers.js'
 import { Turn } from './store.js'
 import { suiteOf } from './suites.js'
 
@@ -195,7 +195,7 @@ export class OpenDocument implements Document {
     this.#leaving = new Leaving(room, this.#changes, this.#outgoing)
     this.#branching = new Branching(room, stored.follows, {
       say: (control) => this.#outgoing.queueControl(control),
-      isOnline: () => this.#following.readyLinks.length >= quorum(slotConfig(room.group))
+      isOnline: () => this.#following.readyLinks.length >= quorum(slotConfigOf(room.group.public))
     })
     this.#rotation = new Rotation(room, {
       isDecidable: () => this.#changes.isDecidable,
@@ -271,7 +271,7 @@ export class OpenDocument implements Document {
   status(): DocumentStatus {
     const { group, removed } = this.#room
     const ready = this.#following.readyLinks.length
-    const enough = ready >= quorum(slotConfig(group))
+    const enough = ready >= quorum(slotConfigOf(group.public))
     return {
       epoch: group.epoch,
       role: removed ? 'removed' : (roleNames[group.me.role] ?? 'reader'),

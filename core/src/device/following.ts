@@ -6,7 +6,7 @@
 import { equalBytes, toHex } from '../bytes.js'
 import { type ErrorName, HeddleError } from '../errors.js'
 import { type DeviceChannel, errorOf, type News } from '../net/index.js'
-import { quorum } from '../paxos/index.js'
+import { quorum, slotConfigOf } from '../paxos/index.js'
 import { type ServerEntry, ServerProgressRecord, type Subscribed, SubscribeMode } from '../wire/index.js'
 import { Announced } from './announced.js'
 import type { ServerStatus } from './api.js'
@@ -15,7 +15,7 @@ import { Gaps } from './gaps.js'
 import type { Incoming } from './incoming.js'
 import type { LinkUser, ServerLink } from './links.js'
 import type { Outgoing } from './outgoing.js'
-import { asHeddleError, headOf, type Room, report, slotConfig } from './room.js'
+import { asHeddleError, headOf, type Room, report } from './room.js'
 import { SlotExchange } from './slots.js'
 import type { Turn } from './store.js'
 import { isRolledBack, uploadTo } from './uploading.js'
@@ -132,7 +132,7 @@ export class Following implements LinkUser {
    * them.
    */
   get isLevel(): boolean {
-    const config = slotConfig(this.#room.group)
+    const config = slotConfigOf(this.#room.group.public)
     const enough = config.servers.length - quorum(config) + 1 + config.faultBound
     const ready = this.#present.filter(({ channel }) => channel !== undefined)
     const level = ready.filter(({ announced }) => !announced.isOpen).length

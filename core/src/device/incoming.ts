@@ -4,6 +4,7 @@
  */
 import { equalBytes, toHex } from '../bytes.js'
 import { HeddleError } from '../errors.js'
+import { mayWrite } from '../group/index.js'
 import {
   chainBefore,
   digestOf,
@@ -16,8 +17,8 @@ import {
   AppliedRecord,
   ControlPayload,
   type CutProposal,
-  EnvelopeKind,
   type EnvelopeDigest,
+  EnvelopeKind,
   type Head,
   Payload,
   type RepairHead,
@@ -426,10 +427,8 @@ export class Incoming {
     return false
   }
 
-  /** The sender's signature key. It stays the same as long as it is a member, so the present one serves for any epoch. */
   #keyOf({ header: { member, epoch } }: ParsedEnvelope): Uint8Array | undefined {
-    const { group } = this.#room
-    return group.public.member(member)?.signaturePublicKey ?? group.signatureKeyOf(member, epoch)
+    return this.#room.group.signatureKeyOf(member, epoch)
   }
 
   #isGenuine(envelope: ParsedEnvelope): boolean {
@@ -458,7 +457,7 @@ export class Incoming {
 
   #accept(envelope: ParsedEnvelope, plaintext: Uint8Array, role: Role, head: Head, begins: boolean): void {
     const { kind, epoch } = envelope.header
-    if (role !== Role.ROLE_ADMIN && role !== Role.ROLE_EDITOR && kind !== EnvelopeKind.ENVELOPE_KIND_CONTROL) {
+    if (!mayWrite(role) && kind !== EnvelopeKind.ENVELOPE_KIND_CONTROL) {
       throw new HeddleError('FORBIDDEN', 'the sender may not write')
     }
     try {

@@ -188,11 +188,7 @@ export class Invites {
   #wasMember({ signaturePublicKey }: KeyPackageInfo): boolean {
     const { crypto, groupId, group, vector } = this.#room
     const memberId = memberIdOf(crypto, groupId, signaturePublicKey)
-    if (group.public.member(memberId) !== undefined || vector.get(memberId) !== undefined) return true
-    const oldest = group.epoch - BigInt(group.public.document.policy.retainedEpochs)
-    for (let epoch = group.epoch - 1n; epoch >= oldest && epoch >= 0n; epoch--)
-      if (group.memberAt(memberId, epoch) !== undefined) return true
-    return false
+    return vector.get(memberId) !== undefined || group.wasMember(memberId)
   }
 
   /** Beside the turn: the app may have to ask somebody. When it has answered, the request is looked at again. */

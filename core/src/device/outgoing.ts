@@ -4,7 +4,7 @@
  */
 import { compareBytes, equalBytes, readU64, toHex } from '../bytes.js'
 import { HeddleError } from '../errors.js'
-import { quorum, signedInput } from '../paxos/index.js'
+import { quorum, signedInput, slotConfigOf } from '../paxos/index.js'
 import { chainStart, digest, parseEnvelope, quorumSeq } from '../sync/index.js'
 import {
   ControlPayload,
@@ -25,7 +25,7 @@ import {
 import type { Control, Incoming } from './incoming.js'
 import { leavingError } from './leaving.js'
 import type { DueAnswer } from './repair.js'
-import { mustKeepEdits, type Room, report, slotConfig } from './room.js'
+import { mustKeepEdits, type Room, report } from './room.js'
 import type { Turn } from './store.js'
 
 /** How long local edits may stay in the CRDT only, while a message is in flight. */
@@ -117,7 +117,7 @@ export class Outgoing {
     const { servers } = this.#room.group.public
     return quorumSeq(
       servers.servers.map(({ id }) => this.receiptedSeq(id)),
-      quorum(slotConfig(this.#room.group))
+      quorum(slotConfigOf(this.#room.group.public))
     )
   }
 

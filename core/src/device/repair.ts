@@ -253,7 +253,7 @@ export class Repair {
     const { crypto, groupId, group } = this.#room
     for (const evidence of forks) {
       const member = convictedBy(evidence, groupId, (id, epoch, signed, signature) => {
-        const key = group.public.member(id)?.signaturePublicKey ?? group.signatureKeyOf(id, epoch)
+        const key = group.signatureKeyOf(id, epoch)
         return key !== undefined && crypto.verify(key, signed, signature)
       })
       if (member !== undefined) this.convict(member, evidence)

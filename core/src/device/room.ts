@@ -5,12 +5,10 @@
 import type { CryptoProvider } from '../crypto/index.js'
 import { HeddleError } from '../errors.js'
 import type { MemberGroup, PublicGroup } from '../group/index.js'
-import { type SlotConfig, slotConfigOf } from '../paxos/index.js'
 import type { Context } from '../plugin/index.js'
 import type { StateVector } from '../sync/index.js'
-import { DocumentRecord, Role } from '../wire/index.js'
+import { DocumentRecord, RemovalMode, Role } from '../wire/index.js'
 import type { Alarms } from './alarms.js'
-import { RemovalMode } from '../wire/index.js'
 import type { Document, DocumentEvent } from './api.js'
 import type { VerifyMember } from './identity.js'
 import type { LinkPool } from './links.js'
@@ -101,9 +99,4 @@ export function mustKeepEdits({ group, followed }: Pick<Room, 'group' | 'followe
   const isLate = 2n * (followed.epoch - group.epoch) > BigInt(document.policy.retainedEpochs)
   const mayWrite = followed.member(group.memberId)?.role !== Role.ROLE_READER
   return isLate || !mayWrite || roster.some(({ memberId }) => followed.member(memberId) === undefined)
-}
-
-/** What the present slot of a group is decided under. */
-export function slotConfig(group: MemberGroup): SlotConfig {
-  return slotConfigOf(group.public)
 }

@@ -113,6 +113,11 @@ export class EpochStore {
     return this.#epochs.get(epoch)
   }
 
+  /** The groups of the retained epochs, the latest first; each is read from its record only when it is its turn. */
+  *groups(): Generator<PublicGroup> {
+    for (const [, retained] of [...this.#epochs].sort(([a], [b]) => (a < b ? 1 : -1))) yield retained.group
+  }
+
   takeDirty(): readonly GroupRecord[] {
     for (const [epoch, { secretTree }] of this.#epochs) this.#dirty.add(...changedRecords(epoch, secretTree))
     return this.#dirty.take()

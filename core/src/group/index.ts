@@ -27,6 +27,7 @@ export type {
 } from './member-types.js'
 export { PADDING_BYTES, type SealedMessage, welcomeRefs } from './mls/index.js'
 export type { GroupRecord, StoredRecord } from './persistence.js'
+export { mayWrite } from './policy.js'
 export { type GroupChange, type GroupDeps, type ProcessOptions, PublicGroup } from './public-group.js'
 export { groupInfoWith, type RejoinBasis, type RejoinKeyParts, rejoinKeyIn } from './rejoin.js'
 export type { RosterEntry } from './roster.js'

@@ -180,9 +180,17 @@ export class MemberGroup {
   memberAt(memberId: Uint8Array, epoch: bigint): RosterEntry | undefined {
     return this.#store.find(epoch)?.group.member(memberId)
   }
-  /** Signature key of a member in a retained epoch. */
+  /** Whether there was such a member, of which this holds, in the present or a retained epoch. */
+  wasMember(memberId: Uint8Array, holds: (entry: RosterEntry) => boolean = () => true): boolean {
+    for (const group of this.#store.groups()) {
+      const entry = group.member(memberId)
+      if (entry !== undefined && holds(entry)) return true
+    }
+    return false
+  }
+  /** Signature key of a member, or of who was one in a retained epoch; it stays the same as long as it is one. */
   signatureKeyOf(memberId: Uint8Array, epoch: bigint): Uint8Array | undefined {
-    return this.memberAt(memberId, epoch)?.signaturePublicKey
+    return (this.public.member(memberId) ?? this.memberAt(memberId, epoch))?.signaturePublicKey
   }
   /** The group at a retained epoch. */
   publicAt(epoch: bigint): PublicGroup | undefined {

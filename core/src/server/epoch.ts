@@ -1,5 +1,5 @@
 /** What the server asks of one epoch's public group: who is in it, who may write, and under which rules its slot is decided. */
-import type { PublicGroup, RosterEntry } from '../group/index.js'
+import { mayWrite, type PublicGroup, type RosterEntry } from '../group/index.js'
 import { isServer, type SlotConfig, slotConfigOf } from '../paxos/index.js'
 import { Role } from '../wire/index.js'
 
@@ -50,5 +50,5 @@ function memberOf(entry: RosterEntry | undefined): EpochMember | undefined {
   if (entry === undefined) return undefined
   const { memberId: id, signaturePublicKey: signatureKey, role } = entry
   const isAdmin = role === Role.ROLE_ADMIN
-  return { id, signatureKey, isAdmin, mayWrite: isAdmin || role === Role.ROLE_EDITOR }
+  return { id, signatureKey, isAdmin, mayWrite: mayWrite(role) }
 }
