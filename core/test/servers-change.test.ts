@@ -266,6 +266,7 @@ describe('a server replaced', () => {
       if (!crash.happened) {
         await world.settle(replaced)
         expect(world.commits('ada') - before).toBeLessThan(nth)
+        world.calm('ada')
         await world.dispose()
         expect(nth).toBeGreaterThan(3)
         return

@@ -24,6 +24,7 @@ import { Branching, firstDecided } from './branching.js'
 import { Changes, removedError } from './changes.js'
 import { Expiry } from './expiry.js'
 import { Following } from './following.js'
+import { HoldBack } from './hold-back.js'
 import { Verification } from './identity.js'
 import { type Control, Incoming } from './incoming.js'
 import type { Intent } from './intents.js'
@@ -42,10 +43,6 @@ import { Turn } from './store.js'
 import { suiteOf } from './suites.js'
 
 const inviteMsDefault = 24 * 60 * 60 * 1000
-const unlimitedEpoch = 2n ** 64n
-/** How long decided slots wait for messages of the epochs before, while nothing comes, and at most. */
-const holdBackMs = 30_000
-const holdBackMsMax = 300_000
 
 const roleNames: Readonly<Record<number, RoleName>> = {
   [Role.ROLE_ADMIN]: 'admin',
@@ -78,18 +75,14 @@ export class OpenDocument implements Document {
   #awake = false
   #turns: Promise<void> = Promise.resolve()
   #failure: HeddleError | undefined
-  /** Epoch in which all messages sent so far had been read. */
-  #epochCaughtUp: bigint
   /** How far the logs of the servers have been seen. */
   readonly #positions = new Map<string, bigint>()
-  /** Set while decided slots wait: since when, since when nothing came, and what had been applied then. */
-  #heldBack: { readonly sinceMs: number; quietMs: number; applied: number; timer: Disposable } | undefined
+  readonly #holdBack: HoldBack
   readonly #expiry: Expiry
   readonly #verification: Verification
 
   private constructor(start: RoomStart, stored: Stored, onDisposed: () => void) {
     this.#onDisposed = onDisposed
-    this.#epochCaughtUp = start.group.epoch
     const room: Room = {
       ...start,
       followed: undefined,
@@ -101,6 +94,11 @@ export class OpenDocument implements Document {
     room.alarms.entered(room.group)
     this.#verification = new Verification(room, room.verifyMember, (id) => this.#verified(id))
     this.#expiry = new Expiry(room, () => this.#following.isLevel)
+    this.#holdBack = new HoldBack(room, {
+      isLevel: () => this.#following.isLevel,
+      applied: () => this.#incoming.applied,
+      nextEpoch: () => this.#incoming.nextEpoch
+    })
     this.#repair = new Repair(room, stored, {
       ask: (value) => this.#outgoing.queueControl({ $case: 'repairRequest', value }),
       answer: (due) => this.#outgoing.queueAnswer(due),
@@ -381,12 +379,7 @@ export class OpenDocument implements Document {
     await this.#turns
     this.#abort.abort(new HeddleError('DISPOSED', `document ${this.id} is closed`))
     this.#localChanges[Symbol.dispose]()
-    this.#heldBack?.timer[Symbol.dispose]()
-    this.#expiry[Symbol.dispose]()
-    this.#outgoing.dispose()
-    this.#repair[Symbol.dispose]()
-    this.#recovery[Symbol.dispose]()
-    this.#rotation[Symbol.dispose]()
+    this.#stopTimers()
     this.#leaving.giveUp(new HeddleError('ABORTED', 'the document was closed; the leaving goes on when it is opened'))
     this.#changes.dispose(
       new HeddleError('ABORTED', 'the document was closed; the change stays pending and goes on when it is opened')
@@ -418,8 +411,8 @@ export class OpenDocument implements Document {
     const { store, replica } = this.#room
     const turn = new Turn()
     await this.#recovery.step()
-    await this.#changes.step(turn, this.#epochMax)
-    this.#watchHoldBack()
+    await this.#changes.step(turn, this.#holdBack.epochMax)
+    this.#holdBack.watch(this.#changes.holdsBack)
     const { positions, missing, tainted } = await this.#incoming.step(turn)
     this.#room.alarms.step(turn, store)
     if (tainted !== undefined) {
@@ -453,30 +446,11 @@ export class OpenDocument implements Document {
     }
     for (const member of missing) this.#following.gaps.fill(member)
     if (!this.#changes.holdsBack) this.#background(this.#following.slots.catchUpFurther(this.#following.readyLinks))
-    else if (this.#epochMax > group.epoch) this.#wake()
+    else if (this.#holdBack.epochMax > group.epoch) this.#wake()
     if (this.#incoming.sawFutureEpoch) {
       this.#incoming.sawFutureEpoch = false
       for (const link of this.#following.readyLinks) this.#background(this.#following.slots.catchUp(link))
     }
-  }
-
-  /**
-   * The epoch up to which decided slots are applied now. A device that was away for long has to read the messages of the
-   * time before it forgets their keys, so it goes through the epochs as its servers' logs do.
-   */
-  get #epochMax(): bigint {
-    const { epoch, document } = this.#room.group.public
-    const held = this.#heldBack
-    const nowMs = this.#room.context.clock.now()
-    const isOverdue =
-      held !== undefined && (nowMs - held.quietMs >= holdBackMs || nowMs - held.sinceMs >= holdBackMsMax)
-    // Nothing that a member or a server says may hold this device for ever.
-    if (isOverdue) return unlimitedEpoch
-    // Members that come with the next epochs have their say there.
-    if (this.#following.isLevel) this.#epochCaughtUp = epoch
-    const readable = this.#epochCaughtUp + BigInt(document.policy.retainedEpochs)
-    const { nextEpoch } = this.#incoming
-    return nextEpoch !== undefined && nextEpoch > readable ? nextEpoch : readable
   }
 
   /** What a member's device says beside content. */
@@ -488,41 +462,16 @@ export class OpenDocument implements Document {
     if (control.$case === 'follow') this.#branching.answered(head.member, control.value)
   }
 
-  /** Notes since when decided slots wait, and looks again when they have waited long enough. */
-  #watchHoldBack(): void {
-    const nowMs = this.#room.context.clock.now()
-    const { applied } = this.#incoming
-    const held = this.#heldBack
-    if (held !== undefined && !this.#changes.holdsBack) {
-      held.timer[Symbol.dispose]()
-      this.#heldBack = undefined
-    } else if (held !== undefined && held.applied !== applied) {
-      held.applied = applied
-      held.quietMs = nowMs
-    } else if (held === undefined && this.#changes.holdsBack) {
-      const timer = this.#room.context.clock.setTimer(holdBackMs, () => this.#lookAtHoldBack())
-      this.#heldBack = { sinceMs: nowMs, quietMs: nowMs, applied, timer }
-    }
-  }
-
-  #lookAtHoldBack(): void {
-    const held = this.#heldBack
-    if (held === undefined) return
-    const dueMs = Math.min(held.quietMs + holdBackMs, held.sinceMs + holdBackMsMax)
-    const leftMs = dueMs - this.#room.context.clock.now()
-    if (leftMs > 0) held.timer = this.#room.context.clock.setTimer(leftMs, () => this.#lookAtHoldBack())
-    else this.#wake()
+  #stopTimers(): void {
+    this.#outgoing.dispose()
+    for (const part of [this.#holdBack, this.#expiry, this.#repair, this.#recovery, this.#rotation])
+      part[Symbol.dispose]()
   }
 
   /** The storage or the CRDT failed: going on could lose or repeat something, so nothing goes on. */
   #fail(error: HeddleError): void {
     this.#failure = error
-    this.#heldBack?.timer[Symbol.dispose]()
-    this.#expiry[Symbol.dispose]()
-    this.#outgoing.dispose()
-    this.#repair[Symbol.dispose]()
-    this.#recovery[Symbol.dispose]()
-    this.#rotation[Symbol.dispose]()
+    this.#stopTimers()
     this.#leaving.giveUp(error)
     this.#outgoing.giveUp(error)
     this.#invites.giveUp(error)
