@@ -100,6 +100,7 @@ describe('a member that forks its chain', () => {
     await world.settle(doc.remove(mallory.memberId))
     write(bob, 'after')
     await world.until(() => converged([doc, bob, carol, rita], 'after') && doc.status().lacking === 0, 600_000)
+    for (const one of [doc, bob, carol, rita]) expect(one.status().forked).toEqual([])
     await world.dispose()
   })
 })

@@ -33,38 +33,40 @@ async function party(seed: number) {
   }
   const agree = (word: string, all = [doc, bob, carol]) =>
     all.every((one) => has(one, word) && wordsOf(one) === wordsOf(doc))
-  return { world, devices, doc, bob, carol, rob, only, everywhere, agree }
-}
-
-describe('a removed member', () => {
-  it('keeps the edits that a remaining member had applied, everywhere', async () => {
-    const { world, doc, bob, rob, only, everywhere, agree } = await party(701)
+  /** Rob writes a word that server 2 alone gets, and Bob alone reads. */
+  const writeLate = async () => {
     only('rob', 'server-2')
     only('bob', 'server-2')
     world.cutBetween('ada', 'server-2')
     world.cutBetween('carol', 'server-2')
     write(rob, 'late')
     await world.until(() => has(bob, 'late'))
+  }
+  const reunite = () => {
+    for (const name of ['ada', 'bob', 'carol']) everywhere(name)
+  }
+  return { world, devices, doc, bob, carol, rob, only, everywhere, writeLate, reunite, agree }
+}
+
+describe('a removed member', () => {
+  it('keeps the edits that a remaining member had applied, everywhere', async () => {
+    const { world, doc, rob, writeLate, reunite, agree } = await party(701)
+    await writeLate()
     await world.settle(doc.remove(rob.memberId))
     expect(has(doc, 'late')).toBe(false)
-    for (const name of ['ada', 'bob', 'carol']) everywhere(name)
+    reunite()
     await world.until(() => agree('late'))
     await world.dispose()
   })
 
   it('keeps them when the only server that has them is gone: who applied them says them again', async () => {
-    const { world, doc, bob, rob, only, everywhere, agree } = await party(702)
-    only('rob', 'server-2')
-    only('bob', 'server-2')
-    world.cutBetween('ada', 'server-2')
-    world.cutBetween('carol', 'server-2')
-    write(rob, 'late')
-    await world.until(() => has(bob, 'late'))
+    const { world, doc, bob, rob, writeLate, reunite, agree } = await party(702)
+    await writeLate()
     write(bob, 'ontop')
     await world.settle(bob.settled('sent'))
     await world.settle(doc.remove(rob.memberId))
     await world.kill('server-2')
-    for (const name of ['ada', 'bob', 'carol']) everywhere(name)
+    reunite()
     await world.until(() => agree('late') && has(doc, 'ontop'), 300_000)
     await world.dispose()
   })
@@ -92,16 +94,11 @@ describe('a removed member', () => {
 
   it('keeps them when the device that had them was killed before it could say so', async () => {
     for (const nth of [1, 2, 3, 4, 5]) {
-      const { world, doc, bob, carol, rob, only, everywhere, agree } = await party(710 + nth)
-      only('rob', 'server-2')
-      only('bob', 'server-2')
-      world.cutBetween('ada', 'server-2')
-      world.cutBetween('carol', 'server-2')
-      write(rob, 'late')
-      await world.until(() => has(bob, 'late'))
+      const { world, doc, bob, carol, rob, writeLate, reunite, agree } = await party(710 + nth)
+      await writeLate()
       await world.settle(doc.remove(rob.memberId))
       world.crashAt('bob', nth, nth % 2 === 0 ? 'before' : 'after')
-      for (const name of ['ada', 'bob', 'carol']) everywhere(name)
+      reunite()
       await world.pass(10_000)
       world.calm('bob')
       if (world.runs('bob')) await world.kill('bob')
@@ -115,19 +112,14 @@ describe('a removed member', () => {
 
 describe('a member removed from a document with strict removal', () => {
   it('loses what only some had applied: who had it takes it back, also what was built on it there', async () => {
-    const { world, devices, doc, bob, carol, rob, only, everywhere, agree } = await party(731)
+    const { world, devices, doc, bob, carol, rob, writeLate, reunite, agree } = await party(731)
     await world.settle(doc.setPolicy({ removalMode: 'strict' }))
     await world.until(() => [bob, carol, rob].every((one) => one.policy().removalMode === 'strict'))
     const problems: string[] = []
     bob.subscribe((event) => event.type === 'problem' && problems.push(event.error.code))
-    only('rob', 'server-2')
-    only('bob', 'server-2')
-    world.cutBetween('ada', 'server-2')
-    world.cutBetween('carol', 'server-2')
-    write(rob, 'late')
-    await world.until(() => has(bob, 'late'))
+    await writeLate()
     await world.settle(doc.remove(rob.memberId))
-    for (const name of ['ada', 'bob', 'carol']) everywhere(name)
+    reunite()
     await world.until(() => problems.includes('CRDT_TAINTED'))
     await world.settle(bob[Symbol.asyncDispose]())
     const again = await world.settle((devices[0] as Device).open(doc.id))
@@ -141,19 +133,14 @@ describe('a member removed from a document with strict removal', () => {
   })
 
   it('keeps what a remaining member had built on before', async () => {
-    const { world, doc, bob, carol, rob, only, everywhere, agree } = await party(732)
+    const { world, doc, bob, carol, rob, writeLate, reunite, agree } = await party(732)
     await world.settle(doc.setPolicy({ removalMode: 'strict' }))
     await world.until(() => [bob, carol, rob].every((one) => one.policy().removalMode === 'strict'))
-    only('rob', 'server-2')
-    only('bob', 'server-2')
-    world.cutBetween('ada', 'server-2')
-    world.cutBetween('carol', 'server-2')
-    write(rob, 'late')
-    await world.until(() => has(bob, 'late'))
+    await writeLate()
     write(bob, 'ontop')
     await world.settle(bob.settled('sent'))
     await world.settle(doc.remove(rob.memberId))
-    for (const name of ['ada', 'bob', 'carol']) everywhere(name)
+    reunite()
     await world.until(() => agree('late') && has(doc, 'ontop'), 300_000)
     await world.dispose()
   })

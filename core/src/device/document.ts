@@ -281,7 +281,7 @@ export class OpenDocument implements Document {
       applied: this.#incoming.applied,
       waiting: this.#incoming.waiting,
       lacking: this.#repair.lacking,
-      forked: this.#repair.forked,
+      forked: this.#repair.forked.filter((id) => group.public.roster.some(({ memberId }) => toHex(memberId) === id)),
       divergent: this.#room.alarms.members,
       stuck: this.#room.removed ? undefined : this.#recovery.status,
       pendingChanges: this.#changes.pendingCount,

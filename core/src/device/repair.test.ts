@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { toHex } from '../bytes.js'
 import { StateVector } from '../sync/index.js'
-import type { Head, RepairHead, RepairRequest } from '../wire/index.js'
+import { type Head, type RepairHead, type RepairRequest, Role } from '../wire/index.js'
 import { type DueAnswer, Repair, type StoredRepair } from './repair.js'
 import type { Room } from './room.js'
 import { DocumentStore, Turn } from './store.js'
@@ -16,7 +16,7 @@ const head = (member: Uint8Array, seq: bigint, branch = 0): Head => ({
 const nothing: StoredRepair = { lacks: [], forks: [] }
 
 /** A device's repair on a clock of its own, with what it asked and answered. */
-function device(heads: readonly Head[], stored = nothing, versionBytes = 10) {
+function device(heads: readonly Head[], stored = nothing, versionBytes = 10, role: Role = Role.ROLE_EDITOR) {
   let nowMs = 0
   let timers: { readonly atMs: number; readonly run: () => void }[] = []
   const asked: RepairRequest[] = []
@@ -27,7 +27,7 @@ function device(heads: readonly Head[], stored = nothing, versionBytes = 10) {
   const room = {
     id: 'doc',
     groupId: id(9),
-    group: { memberId: me },
+    group: { memberId: me, me: { role } },
     vector: new StateVector(heads),
     store: new DocumentStore(undefined as never, id(9)),
     replica: { doc: { version: () => new Uint8Array(versionBytes) } },
@@ -203,6 +203,16 @@ describe('answering (SYNC-027)', () => {
     one.repair.onAnswer({ request: head(bob, 1n), heads: [head(rob, 4n)] })
     one.pass(3_000)
     expect(one.answered.length).toBe(1)
+  })
+
+  it('is not for a reader, whose content nobody takes', () => {
+    const [reader, editor] = [Role.ROLE_READER, Role.ROLE_EDITOR].map((role) => {
+      const one = device([head(rob, 5n)], nothing, 10, role)
+      one.repair.onRequest(bob, head(bob, 1n), request(head(rob, 4n)))
+      one.pass(3_000)
+      return one.answered.length
+    })
+    expect([reader, editor]).toEqual([0, 1])
   })
 
   it('tells of no content that it lacks itself', () => {

@@ -5,6 +5,7 @@
  */
 import { equalBytes, toHex } from '../bytes.js'
 import { HeddleError } from '../errors.js'
+import { mayWrite } from '../group/index.js'
 import { convictedBy, samePosition } from '../sync/index.js'
 import {
   type ForkEvidence,
@@ -243,6 +244,8 @@ export class Repair {
     const open = this.#answers.get(id)
     if (open === undefined) return
     this.#answers.delete(id)
+    // Servers take no content of a reader.
+    if (!mayWrite(this.#room.group.me.role)) return
     const { attempt, covered, due } = open
     if (attempt === 1 && due.answer.heads.every((head) => covered.has(positionKey(head)))) return
     this.#hooks.answer(due)
