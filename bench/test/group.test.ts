@@ -64,10 +64,10 @@ describe('the groups that are measured', () => {
     const small = await LargeGroup.make(6, parts)
     const [admin, other] = [small.member(0), small.member(5)]
     const keyPackage = await newKeyPackage(parts)
-    const { commit, welcome, pending } = await admin.buildCommit({ adds: [{ keyPackage: keyPackage.message }] })
+    const { commit, welcome, pending, next } = await admin.buildCommit({ adds: [{ keyPackage: keyPackage.message }] })
     if (welcome === undefined) throw new Error('no Welcome')
     const deps = { crypto: parts.crypto, now: parts.now }
-    const joined = await group.MemberGroup.join({ welcome, keyPackage }, deps)
+    const joined = await group.MemberGroup.join({ welcome, tree: next.ratchetTree(), keyPackage }, deps)
     const processed = await other.processCommit(commit)
     if (processed.removed) throw new Error('removed')
     expect(joined.epochAuthenticator).toEqual((await admin.adopt(pending)).epochAuthenticator)

@@ -198,12 +198,13 @@ describe('a branch', () => {
     const stolen = loadKeyPackage(record.keyPackage)
     const crypto = createCrypto(world.contextOf('a thief').random)
     const deps = { crypto, now: () => world.clock.now() }
+    const tree = MemberGroup.load(await told.entries('group'), deps).public.ratchetTree()
     const before = MemberGroup.load(await bobs.entries('group'), deps)
     const { device } = before.me
     const own = await generateKeyPackage({ crypto, device, nowMs: world.clock.now() })
-    await expect(MemberGroup.join({ welcome, keyPackage: own }, deps)).rejects.toThrow('not for this')
-    await expect(MemberGroup.join({ welcome, keyPackage: stolen }, deps)).rejects.toThrow('pre-shared key')
-    const member = await MemberGroup.join({ welcome, keyPackage: stolen, predecessor: before }, deps)
+    await expect(MemberGroup.join({ welcome, tree, keyPackage: own }, deps)).rejects.toThrow('not for this')
+    await expect(MemberGroup.join({ welcome, tree, keyPackage: stolen }, deps)).rejects.toThrow('pre-shared key')
+    const member = await MemberGroup.join({ welcome, tree, keyPackage: stolen, predecessor: before }, deps)
     expect(toHex(member.public.groupId)).toBe(branch.id)
     await world.dispose()
   })

@@ -120,6 +120,32 @@ describe('a device that was away', () => {
   })
 })
 
+describe('a device that joins', () => {
+  it('gets what was sealed before and sent later also when who added it is gone (SYNC-017)', async () => {
+    const party = await founded(340)
+    const { world, doc } = party
+    const bob = await joined(party, 'bob')
+    const dora = await joined(party, 'dora', 'admin')
+    await together(world, doc, bob, dora)
+    const { sent } = bob.status()
+    write(bob, 'before')
+    await world.until(() => bob.status().sent > sent)
+    world.cut('bob')
+    const carol = await joined(party, 'carol')
+    await together(world, doc, dora, carol)
+    await world.kill('ada')
+    world.heal('bob')
+    write(bob, 'after')
+    await world.until(() => read(dora) === 'after before ')
+    expect(read(carol)).toBe('')
+    await together(world, bob, dora, carol)
+    expect(carol.status()).toMatchObject({ waiting: 0, lacking: 0 })
+    write(bob, 'now')
+    await together(world, bob, dora, carol)
+    await world.dispose()
+  })
+})
+
 describe('a device that comes back', () => {
   it('does not forget keys by what one server that lags behind has', async () => {
     const party = await founded(331)

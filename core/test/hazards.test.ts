@@ -166,7 +166,7 @@ const hazards: Readonly<Record<string, readonly Proof[]>> = {
       'core/test/refused.test.ts',
       'is decided in several, each within its bound, and what goes into none is told to who asked'
     ],
-    [`${group}/group.test.ts`, 'takes as many members at once as one commit and its Welcome can carry']
+    [`${group}/group.test.ts`, 'takes a thousand members, as many at once as one commit and its Welcome carry']
   ],
   M17: [
     [

@@ -235,6 +235,10 @@ const attacks: readonly Attack[] = [
     liar: () => lying({ decided: (value) => ({ ...value, slots: [] }), welcomeReply: () => undefined })
   },
   {
+    name: 'gives joiners another ratchet tree',
+    liar: ({ random }) => lying({ welcomeReply: (value) => ({ ...value, tree: flipped(value.tree, random) }) })
+  },
+  {
     name: 'signs promises and votes badly',
     liar: ({ random }) =>
       lying({
@@ -405,5 +409,54 @@ describe('alone, a server that', () => {
       await world.dispose()
       expect(unhandled).toEqual([])
     })
+  })
+})
+
+describe('a ratchet tree that is not the one of the Welcome (JOIN-008)', () => {
+  const otherTrees = async (world: World, servers: readonly string[]) => {
+    for (const [i, server] of servers.entries()) {
+      const { random } = await meansOf(world, server, i)
+      const welcomeReply = (value: BodyOf<'welcomeReply'>['value']) => ({ ...value, tree: flipped(value.tree, random) })
+      world.tap.liars.set(server, lying({ welcomeReply }))
+    }
+  }
+  const warnings = (world: World) =>
+    new Set(world.logged.filter(({ event }) => event === 'welcome.bad').map(({ fields }) => fields?.server)).size
+
+  it('is taken for the lie of the server that gave it, as long as there are others', async () => {
+    const world = await World.create({ seed: 301 })
+    const doc = await world.settle((await world.openDevice('ada')).create({ servers: world.tickets }))
+    await otherTrees(world, ['server-1', 'server-3'])
+    const joining = (await world.openDevice('bob')).join(await world.settle(doc.invite()))
+    world.cutBetween('bob', 'server-2')
+    await world.until(() => warnings(world) === 2)
+    world.healBetween('bob', 'server-2')
+    expect((await world.settle(joining)).members()).toHaveLength(2)
+    await world.dispose()
+  })
+
+  it('ends the joining when all servers give it: then it is the Welcome that lies', async () => {
+    const world = await World.create({ seed: 302 })
+    const doc = await world.settle((await world.openDevice('ada')).create({ servers: world.tickets }))
+    await otherTrees(world, ['server-1', 'server-2', 'server-3'])
+    const joining = (await world.openDevice('bob')).join(await world.settle(doc.invite()))
+    await expect(world.settle(joining)).rejects.toMatchObject({ code: 'INVALID', info: { otherTree: true } })
+    await world.dispose()
+  })
+
+  it('is not what a device enters a branch by', async () => {
+    const world = await World.create({ seed: 303 })
+    const doc = await world.settle((await world.openDevice('ada')).create({ servers: world.tickets }))
+    const bob = await world.openDevice('bob')
+    await world.settle(bob.join(await world.settle(doc.invite())))
+    await otherTrees(world, ['server-1', 'server-2'])
+    for (const server of ['server-3']) world.cutBetween('bob', server)
+    const branch = await world.settle(doc.branch())
+    await world.pass(20_000)
+    expect(await world.settle(bob.documents())).toEqual([doc.id])
+    world.healBetween('bob', 'server-3')
+    await world.pass(20_000)
+    expect(await world.settle(bob.documents())).toContain(branch.id)
+    await world.dispose()
   })
 })

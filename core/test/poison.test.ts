@@ -6,7 +6,12 @@ import { afterEach, describe, expect, it, vi } from 'vitest'
 import { concatBytes, emptyBytes, equalBytes, fromHex, utf8 } from '../src/bytes.js'
 import { type CipherSuite, createCrypto } from '../src/crypto/index.js'
 import { MemberGroup, PublicGroup } from '../src/group/index.js'
-import { createGroupInfo, encodeGroupInfoMessage, externalPubExtension } from '../src/group/mls/index.js'
+import {
+  createGroupInfo,
+  encodeGroupInfoMessage,
+  externalPubExtension,
+  ratchetTreeExtension
+} from '../src/group/mls/index.js'
 import type { Document, HeddleError } from '../src/index.js'
 import { EnvelopeHeader, EnvelopeKind, RejoinKey } from '../src/wire/index.js'
 import { textOf, World } from './world.js'
@@ -340,7 +345,9 @@ describe('what a stuck device is answered', () => {
         sign: async (_: Uint8Array, message: Uint8Array) => this.sign(message)
       }
       const lying = { ...suite, mls: { ...suite.mls, signature } }
-      return encodeGroupInfoMessage(await createGroupInfo(state, this.me.leafIndex, someKey, [own], lying))
+      return encodeGroupInfoMessage(
+        await createGroupInfo(state, this.me.leafIndex, someKey, [own, ratchetTreeExtension(state)], lying)
+      )
     })
     await poison(world, mallory, ['carol'])
     await world.until(() => problems.some(({ code }) => code === 'FORK'), 120_000)

@@ -300,7 +300,8 @@ class DeviceProcess {
       ask: (value) => this.#outgoing.queueControl({ $case: 'repairRequest', value }),
       answer: (due) => this.#outgoing.queueAnswer(due),
       frozen: (member) => this.#incoming.freeze(member),
-      isBehind: (member) => this.#incoming.isBehind(member)
+      misses: (member) => this.#incoming.misses(member),
+      overdue: (member) => this.#incoming.overdue(member)
     })
     this.#incoming = new Incoming(this.room, { applied: stored.applied, standings, mayBeLate: false }, this.#repair, {
       blame: (_server, error) => {

@@ -1,7 +1,5 @@
 /** Heddle's group room as `group` measures it: members loaded from their records, one process, no device around them. */
 import type { CryptoProvider } from 'heddle'
-import { signGroupInfo } from 'ts-mls/groupInfo.js'
-import { encryptGroupInfo, encryptGroupSecrets } from 'ts-mls/welcome.js'
 import { type Contender, timed } from './contender.js'
 import { type LargeGroup, type LargeGroupParts, newKeyPackage } from './large-group.js'
 import type { GroupRooms, MemberGroup, OwnKeyPackage } from './rooms.js'
@@ -53,7 +51,6 @@ export class HeddleContender implements Contender {
     return { createMs: create.ms, processMs: process.ms, observeMs: observe.ms, commitBytes: commit.length }
   }
 
-  /** The tree goes beside the Welcome, since in a large group the two do not fit one value together. */
   async join() {
     const { rooms, crypto } = this.#parts
     const keyPackage = await newKeyPackage(this.#parts)
@@ -62,9 +59,8 @@ export class HeddleContender implements Contender {
     const suite = crypto.suite(1)
     const { leafRules } = rooms.extensions
     const { ms } = await timed(async () => {
-      const outOfBandTree = rooms.engine.decodeTree(tree, tree.length)
       const secrets = { initKey, leafKey: leafKey.slice() }
-      const parts = { crypto, suite, leafRules, outOfBandTree }
+      const parts = { crypto, suite, leafRules, tree }
       const decoded = rooms.engine.decodeWelcome(welcome)
       const joined = await rooms.engine.joinByWelcome(decoded, keyPackage.keyPackage, secrets, parts)
       rooms.group.PublicGroup.of(joined.public, { crypto }).save()
@@ -101,28 +97,6 @@ async function invite(group: LargeGroup, joiner: OwnKeyPackage, rooms: GroupRoom
   const proposals = [{ proposalType: 'add', add: { keyPackage } } as const]
   const rules = { suite, leafRules: rooms.extensions.leafRules }
   const built = await engine.buildEpoch(member, state, proposals, signatureKey, rules, crypto)
-  const { context, confirmationTag, tree } = built.public
-  const groupInfo = await signGroupInfo(
-    { groupContext: context, extensions: [], confirmationTag, signer: 0 },
-    signatureKey,
-    suite.mls.signature
-  )
-  const encryptedGroupInfo = await encryptGroupInfo(groupInfo, built.welcomeSecret, suite.mls)
-  const [leafIndex = 0] = built.added
-  const shared = rooms.updatePaths
-    .pathSteps(tree.nodes, 0, [])
-    .find(({ nodeIndex }) => rooms.updatePaths.isAbove(tree.nodes, nodeIndex, leafIndex))
-  const pathSecret = shared && built.pathSecrets.get(shared.nodeIndex)
-  const { enc: kemOutput, ct: ciphertext } = await encryptGroupSecrets(
-    await suite.mls.hpke.importPublicKey(keyPackage.initKey),
-    encryptedGroupInfo,
-    { joinerSecret: built.joinerSecret, pathSecret, psks: [] },
-    suite.mls.hpke
-  )
-  const welcome = engine.encodeWelcome({
-    cipherSuite: suite.mls.name,
-    secrets: [{ newMember: joiner.ref, encryptedGroupSecrets: { kemOutput, ciphertext } }],
-    encryptedGroupInfo
-  })
-  return { welcome, tree: engine.encodeTree(tree.nodes) }
+  const welcome = await engine.createWelcome(built, [keyPackage], signatureKey, [], suite)
+  return { welcome: engine.encodeWelcome(welcome), tree: engine.encodeTree(built.public.tree.nodes) }
 }

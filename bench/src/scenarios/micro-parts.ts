@@ -81,10 +81,11 @@ export async function newGroup(tools: Tools, serverIds: readonly Uint8Array[]): 
 export async function newPair(tools: Tools): Promise<{ readonly writer: MemberGroup; readonly reader: MemberGroup }> {
   const founder = await newGroup(tools, [tools.context.random(32)])
   const keyPackage = await newKeyPackage(tools, tools.context.random(32))
-  const { welcome, pending } = await founder.buildCommit({ adds: [{ keyPackage: keyPackage.message }] })
+  const { welcome, pending, next } = await founder.buildCommit({ adds: [{ keyPackage: keyPackage.message }] })
   if (welcome === undefined) throw new Error('adding a member made no Welcome')
   const writer = await founder.adopt(pending)
-  const reader = await tools.rooms.group.MemberGroup.join({ welcome, keyPackage }, groupDeps(tools))
+  const joining = { welcome, tree: next.ratchetTree(), keyPackage }
+  const reader = await tools.rooms.group.MemberGroup.join(joining, groupDeps(tools))
   return { writer, reader }
 }
 

@@ -26,7 +26,7 @@ import {
   Role
 } from '../wire/index.js'
 import type { BranchOptions, Document } from './api.js'
-import { awaitWelcome, putJoined, type Welcomed } from './join.js'
+import { awaitWelcome, isOtherTree, putJoined, type Welcomed } from './join.js'
 import { signedValue } from './pending.js'
 import { asHeddleError, type Room, report } from './room.js'
 import { serverList } from './servers.js'
@@ -66,7 +66,9 @@ interface Followed {
   readonly record: FollowRecord
   readonly stop: AbortController
   readonly expiry: Disposable
-  readonly waiting: Promise<void>
+  /** Servers that gave another tree than the branch's. */
+  readonly liars: Set<string>
+  waiting: Promise<void>
   welcomed: Welcomed | undefined
 }
 
@@ -325,31 +327,37 @@ export class Branching {
   #follow(record: FollowRecord): void {
     if (this.#disposed) return
     const { branch, sinceMs } = record
-    const { context, pool, crypto } = this.#room
-    const key = toHex(branch.group)
+    const { context } = this.#room
     const own = loadKeyPackage(record.keyPackage)
     const nowMs = context.clock.now()
     if (nowMs <= Number(branch.answerByMs) + clockSkewMs)
       this.#hooks.say({ $case: 'follow', value: { group: branch.group, keyPackage: own.message } })
     const stop = new AbortController()
-    const wanted = { ...branch, ref: own.ref, request: undefined }
-    const waiting = awaitWelcome(wanted, { pool, crypto, context }, stop.signal).then(
+    const leftMs = Math.min(followMsMax, Math.max(0, Number(sinceMs) + followMsMax - nowMs))
+    const expiry = context.clock.setTimer(leftMs, () => {
+      stop.abort()
+      this.#room.wake()
+    })
+    const followed = { record, stop, expiry, liars: new Set<string>(), waiting: Promise.resolve(), welcomed: undefined }
+    this.#followed.set(toHex(branch.group), followed)
+    this.#await(followed, own)
+  }
+
+  #await(followed: Followed, { ref }: OwnKeyPackage): void {
+    const { context, pool, crypto } = this.#room
+    const { record, stop, liars } = followed
+    const wanted = { ...record.branch, ref, request: undefined, liars }
+    followed.welcomed = undefined
+    followed.waiting = awaitWelcome(wanted, { pool, crypto, context }, stop.signal).then(
       (welcomed) => {
         followed.welcomed = welcomed
         this.#room.wake()
       },
       (error: unknown) => {
         const { code, message } = asHeddleError(error, 'waiting for a Welcome')
-        context.log('debug', 'branch.waiting-ended', { branch: key, code, message })
+        context.log('debug', 'branch.waiting-ended', { branch: toHex(record.branch.group), code, message })
       }
     )
-    const leftMs = Math.min(followMsMax, Math.max(0, Number(sinceMs) + followMsMax - nowMs))
-    const expiry = context.clock.setTimer(leftMs, () => {
-      stop.abort()
-      this.#room.wake()
-    })
-    const followed: Followed = { record, stop, expiry, waiting, welcomed: undefined }
-    this.#followed.set(key, followed)
   }
 
   #forget(turn: Turn, key: string, { record, stop, expiry }: Followed): void {
@@ -367,13 +375,16 @@ export class Branching {
       return
     }
     const { context, store, branches, groupId } = this.#room
+    const own = loadKeyPackage(record.keyPackage)
     let group: MemberGroup
     try {
-      group = await this.#enter(welcomed, loadKeyPackage(record.keyPackage), record)
+      group = await this.#enter(welcomed, own, record)
       const on = { storage: store.storage, context, crdtTypes: branches.crdtTypes }
       putJoined(turn, group, welcomed, record.branch.group, on, groupId)
     } catch (cause) {
       if (HeddleError.is(cause, 'NOT_FOUND') && !stop.signal.aborted) return
+      if (isOtherTree(cause) && followed.liars.add(toHex(welcomed.server)).size < record.branch.servers.length)
+        return this.#await(followed, own)
       const { code, message } = asHeddleError(cause, 'joining a branch')
       report(this.#room, new HeddleError(code, `branch ${key} cannot be joined: ${message}`, { cause }))
       return this.#forget(turn, key, followed)
@@ -393,10 +404,14 @@ export class Branching {
   }
 
   /** Only an admin of this document makes the branch, and nobody becomes one by it (SPEC JOIN-012). Throws INVALID, NOT_FOUND. */
-  async #enter({ welcome }: Welcomed, keyPackage: OwnKeyPackage, { by, branch }: FollowRecord): Promise<MemberGroup> {
+  async #enter(
+    { welcome, tree }: Welcomed,
+    keyPackage: OwnKeyPackage,
+    { by, branch }: FollowRecord
+  ): Promise<MemberGroup> {
     const { crypto, context, group: predecessor } = this.#room
     const deps = { crypto, now: () => context.clock.now() }
-    const group = await MemberGroup.join({ welcome, keyPackage, predecessor }, deps)
+    const group = await MemberGroup.join({ welcome, tree, keyPackage, predecessor }, deps)
     const oldIds = group.public.roster
       .filter(({ role }) => role === Role.ROLE_ADMIN)
       .map(({ signaturePublicKey }) => memberIdOf(crypto, predecessor.public.groupId, signaturePublicKey))

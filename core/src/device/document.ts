@@ -103,7 +103,8 @@ export class OpenDocument implements Document {
       ask: (value) => this.#outgoing.queueControl({ $case: 'repairRequest', value }),
       answer: (due) => this.#outgoing.queueAnswer(due),
       frozen: (member) => this.#incoming.freeze(member),
-      isBehind: (member) => this.#incoming.isBehind(member)
+      misses: (member) => this.#incoming.misses(member),
+      overdue: (member) => this.#incoming.overdue(member)
     })
     this.#recovery = new Recovery(room, {
       say: (value) => this.#outgoing.queueControl({ $case: 'poisonReport', value }),

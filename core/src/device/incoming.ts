@@ -84,6 +84,9 @@ export class Incoming {
   readonly #owed = new Set<string>()
   /** Members whose messages beyond here were applied and do not count. */
   readonly #retracting: RepairHead[] = []
+  /** By sender: the latest of its messages from before this device joined that nothing here covers. */
+  readonly #before = new Map<string, ParsedEnvelope>()
+  #overdue: Uint8Array[] = []
   /** Senders of whom something is missing, in this turn. */
   #missing: Uint8Array[] = []
   #arrivals: Arrival[] = []
@@ -144,6 +147,18 @@ export class Incoming {
   isBehind(member: Uint8Array): boolean {
     const limit = this.#standings.limitOf(member)
     return limit !== undefined && limit > this.#room.vector.seqOf(member) && !this.#repair.isForked(toHex(member))
+  }
+
+  /** Whether something of this member is to come that is not here: what counts of it, or what was before this device joined. */
+  misses(member: Uint8Array): boolean {
+    const before = this.#before.get(toHex(member))
+    return this.isBehind(member) || (before !== undefined && before.header.seq > this.#room.vector.seqOf(member))
+  }
+
+  /** It has not come in time. */
+  overdue(member: Uint8Array): void {
+    this.#overdue.push(member)
+    this.#room.wake()
   }
 
   /** A silenced member's messages are applied here that the others were not told of yet. */
@@ -248,6 +263,7 @@ export class Incoming {
     this.#arrivals = []
     this.release()
     const positions = new Map<string, bigint>()
+    for (const member of this.#overdue.splice(0)) this.#passBefore(member)
     if (this.#retry) {
       this.#retry = false
       this.nextEpoch = undefined
@@ -314,8 +330,8 @@ export class Incoming {
     if (equalBytes(member, group.memberId)) return
     const succession = vector.succession(envelope)
     if (succession === 'duplicate' || succession === 'old') return
-    // Sealed before this device joined: the state an admin sends covers it.
-    if (epoch < joinedEpoch || this.#repair.isForked(toHex(member))) return
+    if (this.#repair.isForked(toHex(member))) return
+    if (epoch < joinedEpoch) return this.#noteBefore(envelope)
     if (succession === 'conflict') {
       if (!this.#isGenuine(envelope)) return this.#forged(envelope, server, undefined)
       this.#convict(envelope)
@@ -359,6 +375,27 @@ export class Incoming {
       return
     }
     if (await this.#open(envelope, succession === 'gap', server)) await this.#takeSuccessor(member, seq)
+  }
+
+  /** Sealed before this device joined: the state an admin sends covers it, unless that admin is gone or cannot open it. */
+  #noteBefore(envelope: ParsedEnvelope): void {
+    const { member, seq } = envelope.header
+    if (this.#room.group.public.member(member) === undefined) return
+    const known = this.#before.get(toHex(member))
+    if (known !== undefined && known.header.seq >= seq) return
+    this.#before.set(toHex(member), envelope)
+    this.#repair.isBehind(member)
+  }
+
+  /** No state has come that covers it: the chain goes on from there, and the members are asked for what it holds. */
+  #passBefore(member: Uint8Array): void {
+    const envelope = this.#before.get(toHex(member))
+    this.#before.delete(toHex(member))
+    if (envelope === undefined || envelope.header.seq <= this.#room.vector.seqOf(member) || !this.#isGenuine(envelope))
+      return
+    this.#repair.lacks(this.#room.vector.position(member))
+    this.#advance({ member, seq: envelope.header.seq, hash: envelope.hash.slice() }, [], envelope)
+    this.retry()
   }
 
   async #takeSuccessor(member: Uint8Array, seq: bigint): Promise<void> {

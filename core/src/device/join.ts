@@ -63,16 +63,31 @@ export async function join(invite: Invite, on: JoinContext, signal: AbortSignal)
     mac: joinMac(on.crypto, invite, keyPackage.message)
   })
   const request = { mailbox: mailboxOf(on.crypto, invite.secret), item }
-  let welcomed: Welcomed
-  try {
-    welcomed = await awaitWelcome({ ...invite, ref: keyPackage.ref, request }, on, signal)
-  } catch (error) {
-    // As long as the invite is good somebody may still add this key package; then its private keys are needed.
-    if (HeddleError.is(error, 'INVITE_USED') && isExpired(invite, on)) await on.storage.commit({ del: [key] })
-    throw error
+  const wanted = { ...invite, ref: keyPackage.ref, request, liars: new Set<string>() }
+  for (;;) {
+    let welcomed: Welcomed
+    try {
+      welcomed = await awaitWelcome(wanted, on, signal)
+    } catch (error) {
+      // As long as the invite is good somebody may still add this key package; then its private keys are needed.
+      if (HeddleError.is(error, 'INVITE_USED') && isExpired(invite, on)) await on.storage.commit({ del: [key] })
+      throw error
+    }
+    try {
+      return await store(invite, keyPackage, welcomed, on, key)
+    } catch (error) {
+      if (!isOtherTree(error)) throw error
+      const server = toHex(welcomed.server)
+      on.context.log('warn', 'welcome.bad', { server, message: 'the ratchet tree is not that of the group' })
+      // When all say so, it is the Welcome that lies.
+      if (wanted.liars.add(server).size >= invite.servers.length) throw error
+    }
   }
-  await store(invite, keyPackage, welcomed, on, key)
 }
+
+/** The certificate does not cover the tree: another server may have the right one. */
+export const isOtherTree = (error: unknown): boolean =>
+  HeddleError.is(error, 'INVALID') && error.info.otherTree === true
 
 const isExpired = ({ expiresAtMs }: Invite, { context }: JoinContext): boolean =>
   expiresAtMs <= BigInt(Math.floor(context.clock.now()))
@@ -83,6 +98,8 @@ export interface WelcomeWanted extends Pick<Invite, 'group' | 'servers' | 'fault
   readonly ref: Uint8Array
   /** What to leave in a mailbox as long as there is none; undefined when the key package goes another way. */
   readonly request: { readonly mailbox: Uint8Array; readonly item: Uint8Array } | undefined
+  /** Servers, hexadecimal, whose Welcomes have brought a wrong tree. */
+  readonly liars: ReadonlySet<string>
 }
 
 /** Resolves once a server has a certified Welcome. Throws ABORTED; INVITE_USED when no server has the mailbox. */
@@ -194,13 +211,13 @@ class Waiting implements LinkUser {
   }
 
   /** One server's word is checked like any other's; with a bad one the others are still waited for. */
-  #welcomed(link: ServerLink, { group, decided, position }: WelcomeReply): void {
-    if (!equalBytes(group, this.#wanted.group) || decided === undefined) return
+  #welcomed(link: ServerLink, { group, decided, position, tree }: WelcomeReply): void {
+    if (!equalBytes(group, this.#wanted.group) || decided === undefined || this.#wanted.liars.has(link.id)) return
     try {
       const { welcome } = certifiedValue(this.#wanted, decided, this.#on.crypto)
       if (!welcomeRefs(welcome).some((ref) => equalBytes(ref, this.#wanted.ref)))
         throw new HeddleError('INVALID', 'it is for others')
-      this.#settle?.resolve({ welcome, slot: decided.slot, server: link.publicKey, position })
+      this.#settle?.resolve({ welcome, tree, slot: decided.slot, server: link.publicKey, position })
     } catch (error) {
       const { code, message } = asHeddleError(error, 'checking a Welcome')
       this.#on.context.log('warn', 'welcome.bad', { server: link.id, code, message })
@@ -211,12 +228,14 @@ class Waiting implements LinkUser {
 /** A certified Welcome, and where reading begins in the log of the server that had it. */
 export interface Welcomed {
   readonly welcome: Uint8Array
+  /** What that server says the ratchet tree is; the Welcome tells whether it is. */
+  readonly tree: Uint8Array
   readonly slot: bigint
   readonly server: Uint8Array
   readonly position: bigint
 }
 
-/** Opens the Welcome and stores the document as a whole. */
+/** Opens the Welcome and stores the document as a whole. Throws `isOtherTree`. */
 async function store(
   invite: Invite,
   keyPackage: OwnKeyPackage,
@@ -225,7 +244,7 @@ async function store(
   joinKey: Uint8Array
 ): Promise<void> {
   const group = await MemberGroup.join(
-    { welcome: welcomed.welcome, keyPackage },
+    { welcome: welcomed.welcome, tree: welcomed.tree, keyPackage },
     { crypto: on.crypto, now: () => on.context.clock.now() }
   )
   const turn = new Turn()

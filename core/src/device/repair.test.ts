@@ -22,6 +22,7 @@ function device(heads: readonly Head[], stored = nothing, versionBytes = 10, rol
   const asked: RepairRequest[] = []
   const answered: DueAnswer[] = []
   const problems: string[] = []
+  const overdue: string[] = []
   let isBehind = false
   let wakes = 0
   const room = {
@@ -56,7 +57,8 @@ function device(heads: readonly Head[], stored = nothing, versionBytes = 10, rol
     ask: (request) => asked.push(request),
     answer: (due) => answered.push(due),
     frozen: () => {},
-    isBehind: () => isBehind
+    misses: () => isBehind,
+    overdue: (member) => overdue.push(toHex(member))
   })
   const step = (online = true): Turn => {
     const turn = new Turn()
@@ -70,6 +72,7 @@ function device(heads: readonly Head[], stored = nothing, versionBytes = 10, rol
     asked,
     answered,
     problems,
+    overdue,
     step,
     setBehind: (is: boolean) => {
       isBehind = is
@@ -161,6 +164,7 @@ describe('asking (SYNC-026)', () => {
     one.pass(5_000)
     other.pass(600_000)
     expect([one.asked.length, other.asked.length]).toEqual([1, 0])
+    expect([one.overdue, other.overdue]).toEqual([[toHex(rob)], []])
   })
 
   it('leaves out a state vector that does not fit', () => {

@@ -68,8 +68,10 @@ export interface RepairHooks {
   answer(due: DueAnswer): void
   /** Nothing more of this member is taken. */
   frozen(member: Uint8Array): void
-  /** Whether more of the member counts than is here. */
-  isBehind(member: Uint8Array): boolean
+  /** Whether what was behind still is: nothing has brought it. */
+  misses(member: Uint8Array): boolean
+  /** It has been so for long enough; the members are asked. */
+  overdue(member: Uint8Array): void
 }
 
 export class Repair {
@@ -77,7 +79,7 @@ export class Repair {
   readonly #hooks: RepairHooks
   readonly #lacks = new Map<string, Lack>()
   readonly #forks = new Map<string, ForkRecord>()
-  /** Members of whom more counts than is here, until their messages have come. */
+  /** Members of whom more is to be had than is here, until their messages have come. */
   readonly #behind = new Map<string, { readonly member: Uint8Array; readonly sinceMs: number }>()
   readonly #dirtyLacks = new Map<string, Uint8Array>()
   readonly #dirtyForks = new Set<string>()
@@ -132,7 +134,7 @@ export class Repair {
     this.#lack(position)
   }
 
-  /** More of a member counts than this device has: the servers are asked first. */
+  /** More of a member is to be had than this device has: the servers, or a state, may bring it first. */
   isBehind(member: Uint8Array): void {
     const key = toHex(member)
     if (this.#behind.has(key)) return
@@ -186,10 +188,11 @@ export class Repair {
   step(turn: Turn, online: boolean): void {
     const nowMs = this.#room.context.clock.now()
     for (const [key, { member, sinceMs }] of this.#behind) {
-      if (!this.#hooks.isBehind(member)) this.#behind.delete(key)
+      if (!this.#hooks.misses(member)) this.#behind.delete(key)
       else if (nowMs - sinceMs >= behindMs) {
         this.#behind.delete(key)
         this.#lack(this.#position(member))
+        this.#hooks.overdue(member)
       }
     }
     const due = [...this.#lacks].filter(([, { dueMs }]) => dueMs <= nowMs).slice(0, headsMax)

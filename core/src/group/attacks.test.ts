@@ -189,20 +189,27 @@ describe('a Welcome', () => {
     const w = await world(999)
     const deps = testDeps(9_990)
     const keyPackage = await keyPackageFor(deps)
-    const { commit, welcome } = await w.admin.group.buildCommit({ adds: [{ keyPackage: keyPackage.message }] })
+    const { commit, welcome, next } = await w.admin.group.buildCommit({ adds: [{ keyPackage: keyPackage.message }] })
     if (welcome === undefined) throw new Error('no Welcome')
-    const joined = await MemberGroup.join({ welcome, keyPackage }, deps)
+    const tree = next.ratchetTree()
+    const joined = await MemberGroup.join({ welcome, tree, keyPackage }, deps)
     // The commit it belongs to was not decided: the context gives it away.
     await decide(w, w.editor)
     expect(joined.epoch).toBe(w.observer.epoch)
     expect(joined.public.ctx).not.toEqual(w.observer.ctx)
     await expectRefused(w, w.admin, commit, 'STALE_EPOCH')
     const other = await keyPackageFor(deps)
-    await expect(MemberGroup.join({ welcome, keyPackage: other }, deps)).rejects.toThrow(
+    await expect(MemberGroup.join({ welcome, tree, keyPackage: other }, deps)).rejects.toThrow(
       expect.objectContaining({ code: 'NOT_FOUND' })
     )
+    // Of the group as it went on, or none at all: who gave it is wrong, and not the Welcome.
+    for (const wrong of [w.observer.ratchetTree(), tree.subarray(0, -1), new Uint8Array(1)])
+      await expect(MemberGroup.join({ welcome, tree: wrong, keyPackage }, deps)).rejects.toMatchObject({
+        code: 'INVALID',
+        info: { otherTree: true }
+      })
     const twice = concatBytes(welcome, welcome)
-    await expect(MemberGroup.join({ welcome: twice, keyPackage }, deps)).rejects.toThrow(
+    await expect(MemberGroup.join({ welcome: twice, tree, keyPackage }, deps)).rejects.toThrow(
       expect.objectContaining({ code: 'MALFORMED' })
     )
     expect((await PublicGroup.fromGroupInfo(await joined.groupInfo(), deps)).ctx).toEqual(joined.public.ctx)

@@ -1,6 +1,7 @@
 import { getHpkePublicKey } from 'ts-mls/ratchetTree.js'
 import { describe, expect, test } from 'vitest'
 import { toHex, utf8 } from '../bytes.js'
+import { LIMITS } from '../wire/index.js'
 import { MemberGroup, memberIdOf, PublicGroup } from './index.js'
 import { enterEpoch } from './mls/index.js'
 import { secretsOf } from './testing/forge.js'
@@ -12,7 +13,7 @@ import {
   EDITOR,
   expectAgreement,
   keyPackageFor,
-  type Member,
+  Member,
   READER,
   seeded,
   testDeps,
@@ -103,8 +104,8 @@ describe('a group', () => {
     const deps = testDeps(4_000)
     const keyPackage = await keyPackageFor(deps)
     const plan = { removes: [before], adds: [{ keyPackage: keyPackage.message }] }
-    const { welcome } = await decide(world, a, plan)
-    const joined = await MemberGroup.join({ welcome: welcome ?? utf8(''), keyPackage }, deps)
+    const { welcome = utf8(''), tree } = await decide(world, a, plan)
+    const joined = await MemberGroup.join({ welcome, tree, keyPackage }, deps)
     expect(joined.me.leafIndex).toBe(leafIndex)
     expect(joined.memberId).not.toEqual(before)
     expect(world.members).toHaveLength(2)
@@ -223,18 +224,36 @@ describe('a group', () => {
     )
   })
 
-  test('takes as many members at once as one commit and its Welcome can carry', { timeout: 60_000 }, async () => {
+  test('takes a thousand members, as many at once as one commit and its Welcome carry', {
+    timeout: 120_000
+  }, async () => {
     const world = await createWorld(35, [])
-    const [admin] = world.members
-    if (admin === undefined) throw new Error('one member expected')
-    const adds = await Promise.all(
-      Array.from({ length: 400 }, async (_, i) => ({ keyPackage: (await keyPackageFor(testDeps(35_000 + i))).message }))
-    )
-    await expect(admin.group.buildCommit({ adds })).rejects.toThrow(/too large/)
-    await decide(world, admin, { adds: adds.slice(0, 100) })
-    expect(world.observer.roster).toHaveLength(101)
-    expect(PublicGroup.load(world.observer.save(), admin.deps).ctx).toEqual(world.observer.ctx)
-    await decide(world, admin)
+    const admin = at(world, 0)
+    const { deps } = admin
+    const packages = await Promise.all(Array.from({ length: 1_000 }, (_, i) => keyPackageFor(testDeps(35_000 + i))))
+    const adds = packages.map(({ message }) => ({ keyPackage: message }))
+    await expect(admin.group.buildCommit({ adds: adds.slice(0, 600) })).rejects.toThrow(/too large/)
+    await decide(world, admin, { adds: adds.slice(0, 330) })
+    await decide(world, admin, { adds: adds.slice(330, 660) })
+    await decide(world, admin, { adds: adds.slice(660, 999) })
+    // One by one, as most come: neither the commit nor the Welcome has the tree.
+    const keyPackage = packages.at(-1)
+    if (keyPackage === undefined) throw new Error('no key package')
+    const { commit, welcome, tree } = await decide(world, admin, { adds: adds.slice(999) })
+    if (welcome === undefined) throw new Error('no Welcome')
+    expect(welcome.length).toBeLessThan(16_384)
+    expect(commit.length).toBeLessThan(LIMITS.ValueContent.commit.bytesMax / 2)
+    expect(tree.length).toBeGreaterThan(262_144)
+    const joined = new Member(await MemberGroup.join({ welcome, tree, keyPackage }, deps), deps)
+    world.members.push(joined)
+    expectAgreement(world)
+    expect(world.observer.roster).toHaveLength(1_001)
+    // It can move to other servers, and is stored whole.
+    const groupInfo = await joined.group.groupInfo()
+    expect(groupInfo.length).toBeLessThan(LIMITS.Create.groupInfo.bytesMax / 8)
+    expect((await PublicGroup.fromGroupInfo(groupInfo, deps)).ctx).toEqual(world.observer.ctx)
+    expect(PublicGroup.load(world.observer.save(), deps).ctx).toEqual(world.observer.ctx)
+    await decide(world, joined)
   })
 
   test('gives the same bytes from the same seed', async () => {

@@ -24,6 +24,7 @@ import {
   decodePublicMessage,
   encodeGroupInfoMessage,
   encodePublicMessage,
+  encodeTree,
   encodeWelcome,
   hashTree,
   rootHash
@@ -229,14 +230,15 @@ describe('a hostile commit', () => {
     const w = await world(74)
     const deps = testDeps(7_400)
     const keyPackage = await keyPackageFor(deps)
-    const { commit, welcome } = await w.a.group.buildCommit({ adds: [{ keyPackage: keyPackage.message }] })
+    const { commit, welcome, next } = await w.a.group.buildCommit({ adds: [{ keyPackage: keyPackage.message }] })
     if (welcome === undefined) throw new Error('no Welcome')
+    const tree = next.ratchetTree()
     const groupInfo = await w.a.group.groupInfo()
     const entries: readonly (readonly [Uint8Array, (bytes: Uint8Array) => Promise<unknown>])[] = [
       [commit, (bytes) => w.observer.processCommit(bytes)],
       [commit, (bytes) => w.b.group.processCommit(bytes)],
       [groupInfo, (bytes) => PublicGroup.fromGroupInfo(bytes, deps)],
-      [welcome, (bytes) => MemberGroup.join({ welcome: bytes, keyPackage }, deps)],
+      [welcome, (bytes) => MemberGroup.join({ welcome: bytes, tree, keyPackage }, deps)],
       [keyPackage.message, (bytes) => readKeyPackage(bytes, { crypto: deps.crypto, nowMs: NOW_MS })]
     ]
     const malformed = expect.objectContaining({ code: 'MALFORMED' })
@@ -444,7 +446,8 @@ describe('a hostile Welcome', () => {
     const built = await buildEpoch(memberState, state, [proposal], signatureKey, { suite, leafRules }, w.a.deps.crypto)
     const join = async (lie: Partial<typeof built>): Promise<MemberGroup> => {
       const told = await createWelcome({ ...built, ...lie }, [keyPackage.keyPackage], signatureKey, [], suite)
-      return MemberGroup.join({ welcome: encodeWelcome(told), keyPackage }, deps)
+      const tree = encodeTree(built.public.tree.nodes)
+      return MemberGroup.join({ welcome: encodeWelcome(told), tree, keyPackage }, deps)
     }
     const confirmationTag = new Uint8Array(32)
     await expect(join({ public: { ...built.public, confirmationTag } })).rejects.toThrow(/confirmation tag/)

@@ -35,17 +35,17 @@ test('a key package that was saved joins a group', async () => {
   const loaded = loadKeyPackage(saveKeyPackage(own))
   expect(loaded).toEqual(own)
   const admin = await createMember(81)
-  const { welcome } = await admin.commit({ adds: [{ keyPackage: own.message }] })
+  const { welcome, tree } = await admin.commit({ adds: [{ keyPackage: own.message }] })
   if (welcome === undefined) throw new Error('no Welcome')
-  const joined = await MemberGroup.join({ welcome, keyPackage: loaded }, deps)
+  const joined = await MemberGroup.join({ welcome, tree, keyPackage: loaded }, deps)
   expect(joined.me.role).toBe(EDITOR)
   expect(joined.epochAuthenticator).toEqual(admin.group.epochAuthenticator)
   const other = await generateKeyPackage(options)
-  await expect(MemberGroup.join({ welcome, keyPackage: other }, deps)).rejects.toThrow(
+  await expect(MemberGroup.join({ welcome, tree, keyPackage: other }, deps)).rejects.toThrow(
     expect.objectContaining({ code: 'NOT_FOUND' })
   )
   const mixedUp: OwnKeyPackage = { ...loaded, secrets: other.secrets }
-  await expect(MemberGroup.join({ welcome, keyPackage: mixedUp }, deps)).rejects.toThrow(
+  await expect(MemberGroup.join({ welcome, tree, keyPackage: mixedUp }, deps)).rejects.toThrow(
     expect.objectContaining({ code: 'UNDECRYPTABLE' })
   )
 })

@@ -12,6 +12,7 @@ import type { OwnKeyPackage } from './key-package.js'
 import { memberIdOf } from './member-id.js'
 import type { BuiltCommit, MemberDeps } from './member-types.js'
 import {
+  ADD_TREE_BYTES_MAX,
   buildEpoch,
   buildExternalEpoch,
   createWelcome,
@@ -26,6 +27,7 @@ import {
   type PskSource,
   SECRET_BYTES,
   type SuccessionUsage,
+  treeBytes,
   typed
 } from './mls/index.js'
 import { savePending } from './persistence.js'
@@ -60,6 +62,11 @@ export async function buildMemberCommit(
   const rules = { suite, leafRules, nowSeconds, psks, pastEpochs: group.document.policy.retainedEpochs }
   const built = await typed('INVALID', 'The commit cannot be built', () =>
     buildEpoch(member, state, proposals, signatureKey, rules, crypto)
+  )
+  ensure(
+    built.added.length === 0 || treeBytes(built.public.tree.nodes) <= ADD_TREE_BYTES_MAX,
+    'LIMIT_EXCEEDED',
+    'The group has no room for more members'
   )
   const commit = encodePublicMessage(built.message)
   // What others will refuse must not be proposed, so it is validated as they do.

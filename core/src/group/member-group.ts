@@ -43,6 +43,7 @@ import {
   type MemberState,
   openMessage,
   type PskSource,
+  ratchetTreeExtension,
   poison,
   pskSecretOf,
   rootHash,
@@ -114,9 +115,9 @@ export class MemberGroup {
   /**
    * Joins by a Welcome (MLSMessage). Whether the epoch was decided is not in it: compare `public.ctx` with a certificate.
    * Throws NOT_FOUND when it is not for this key package or needs a key that this device has not, MALFORMED, UNDECRYPTABLE,
-   * INVALID, BAD_SIGNATURE.
+   * INVALID (with `info.otherTree` when `tree` is of another epoch or group), BAD_SIGNATURE.
    */
-  static async join({ welcome, keyPackage, predecessor }: JoinGroup, deps: MemberDeps): Promise<MemberGroup> {
+  static async join({ welcome, tree, keyPackage, predecessor }: JoinGroup, deps: MemberDeps): Promise<MemberGroup> {
     const decoded = decodeWelcome(welcome)
     const suite = suiteOf(keyPackage, deps)
     const { initKey, leafKey } = keyPackage.secrets
@@ -126,7 +127,7 @@ export class MemberGroup {
     const psks: PskSource = (id) =>
       id.psktype === 'external' ? deps.externalPsk?.(id.pskId) : resumptionOf(id.pskGroupId, id.pskEpoch)
     const joined = await typed('INVALID', 'The Welcome is not valid', () =>
-      joinByWelcome(decoded, keyPackage.keyPackage, secrets, { crypto: deps.crypto, suite, leafRules, psks })
+      joinByWelcome(decoded, keyPackage.keyPackage, secrets, { crypto: deps.crypto, suite, leafRules, tree, psks })
     )
     const group = PublicGroup.of(joined.public, deps)
     const succession = successionOf(joined)
@@ -210,10 +211,10 @@ export class MemberGroup {
   async groupInfo({ externalPub = false }: { readonly externalPub?: boolean } = {}): Promise<Uint8Array> {
     if (externalPub) this.#check()
     const signer = this.me.leafIndex
-    const extensions = externalPub ? [externalPubExtension(await externalKeyOf(this.#member, this.#suite))] : []
-    return encodeGroupInfoMessage(
-      await createGroupInfo(this.public.state, signer, this.#signatureKey, extensions, this.#suite)
-    )
+    const { state } = this.public
+    const external = externalPub ? [externalPubExtension(await externalKeyOf(this.#member, this.#suite))] : []
+    const extensions = [...external, ratchetTreeExtension(state)]
+    return encodeGroupInfoMessage(await createGroupInfo(state, signer, this.#signatureKey, extensions, this.#suite))
   }
 
   /**

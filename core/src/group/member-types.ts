@@ -15,7 +15,10 @@ export interface MemberDeps extends GroupDeps {
 export interface BuiltCommit {
   /** MLSMessage with the commit. */
   readonly commit: Uint8Array
-  /** MLSMessage with the Welcome, when the commit adds anyone. To be released once the commit is decided. */
+  /**
+   * MLSMessage with the Welcome, when the commit adds anyone. To be released once the commit is decided; the ratchet tree
+   * is not in it, since anyone who follows the group has it.
+   */
   readonly welcome: Uint8Array | undefined
   /** For `adopt`, once this commit is decided: secret, and durable before the commit leaves. */
   readonly pending: Uint8Array
@@ -37,6 +40,8 @@ export interface CreateGroup {
 export interface JoinGroup {
   /** MLSMessage. */
   readonly welcome: Uint8Array
+  /** The ratchet tree of the epoch it leads to, as `PublicGroup.ratchetTree` of anybody in it gives it. */
+  readonly tree: Uint8Array
   readonly keyPackage: OwnKeyPackage
   /** The group that the new one branches from or succeeds, when it does: its keys are needed to get in. */
   readonly predecessor?: MemberGroup | undefined

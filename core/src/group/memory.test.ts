@@ -28,9 +28,9 @@ describe.skipIf(platform() !== 'linux')('the memory of a process', () => {
     const a = await createMember(71)
     const remote = await Remote.start()
     const keyPackage = new Uint8Array((await remote.order({ do: 'keyPackage' })) as Uint8Array)
-    const { welcome } = await a.commit({ adds: [{ keyPackage, role: ADMIN }] })
+    const { welcome, tree } = await a.commit({ adds: [{ keyPackage, role: ADMIN }] })
     if (welcome === undefined) throw new Error('no Welcome')
-    await remote.order({ do: 'join', welcome })
+    await remote.order({ do: 'join', welcome, tree })
     const oldEpoch = a.group.epoch
     const aad = new Uint8Array(0)
     const messages = []

@@ -10,7 +10,17 @@ import { CutProposal, MLS_PROPOSALS, Role } from '../wire/index.js'
 import { deviceOf, type GroupExtensions, sameExtensions, writeGroupExtensions } from './extensions.js'
 import { fold, isCustom } from './fold.js'
 import { memberIdOf } from './member-id.js'
-import { ensure, ensureValid, isSuccession, leafAt, type StagedCommit, typedSync, welcomeRefs } from './mls/index.js'
+import {
+  ADD_TREE_BYTES_MAX,
+  ensure,
+  ensureValid,
+  isSuccession,
+  leafAt,
+  type StagedCommit,
+  treeBytes,
+  typedSync,
+  welcomeRefs
+} from './mls/index.js'
 import { checkOwnResumption, checkRejoin, sameIdentity } from './rejoin-policy.js'
 import type { Roster } from './roster.js'
 import { checkReinit } from './successor.js'
@@ -37,9 +47,20 @@ export function checkCommit(
   )
   for (const proposal of proposals) checkAllowed(proposal, staged, before, roster, crypto)
   checkOwnLeaf(staged)
+  checkSize(staged)
   checkAddedDevices(proposals, before)
   checkFold(proposals, staged, before, roster, crypto)
   checkCuts(proposals, before, staged.before.context.groupId, roster, crypto)
+}
+
+/** Who joins is given the whole tree. */
+function checkSize({ added, next }: StagedCommit): void {
+  if (added.length === 0) return
+  const bytes = treeBytes(next.tree.nodes)
+  ensureValid(
+    bytes <= ADD_TREE_BYTES_MAX,
+    `With those added the ratchet tree has ${bytes} bytes, more than ${ADD_TREE_BYTES_MAX}: the group is full`
+  )
 }
 
 /** The Welcome names exactly the key packages that the commit adds; empty when it adds none. Throws INVALID, MALFORMED. */

@@ -67,10 +67,10 @@ describe('a key of the application', () => {
     const deps = testDeps(13_020)
     const keyPackage = await keyPackageFor(deps)
     const plan = { psks: [external], adds: [{ keyPackage: keyPackage.message }] }
-    const { welcome } = await decide(w, w.admin, plan)
+    const { welcome, tree } = await decide(w, w.admin, plan)
     if (welcome === undefined) throw new Error('no Welcome')
     const join = (key: Uint8Array | undefined) =>
-      MemberGroup.join({ welcome, keyPackage }, { ...deps, externalPsk: () => key })
+      MemberGroup.join({ welcome, tree, keyPackage }, { ...deps, externalPsk: () => key })
     await expect(join(undefined)).rejects.toThrow(expect.objectContaining({ code: 'NOT_FOUND' }))
     await expect(join(new Uint8Array(32))).rejects.toThrow(expect.objectContaining({ code: 'UNDECRYPTABLE' }))
     expect((await join(KEY)).epochAuthenticator).toEqual(w.admin.group.epochAuthenticator)

@@ -42,7 +42,7 @@ import { Roster, type RosterEntry } from './roster.js'
 
 const SAVED_VERSION = 2
 /** Commits make a tree grow that was within the limit of a message when the last member came. */
-const STORED_TREE_BYTES_MAX = 16 * LIMITS.Create.groupInfo.bytesMax
+const STORED_TREE_BYTES_MAX = 4 * LIMITS.WelcomeReply.tree.bytesMax
 
 export interface GroupDeps {
   readonly crypto: CryptoProvider
@@ -164,6 +164,11 @@ export class PublicGroup {
       .vector(confirmationTag)
       .vector(reinit === undefined ? emptyBytes : encodeReinitInfo(reinit))
       .finish()
+  }
+
+  /** The encoded ratchet tree (RFC 9420 section 12.4.3.3), for those who join in this epoch. A copy. */
+  ratchetTree(): Uint8Array {
+    return encodeTree(this.state.tree.nodes)
   }
 
   /** First 16 bytes of `ctx`. */

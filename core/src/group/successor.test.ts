@@ -8,6 +8,7 @@ import {
   buildEpoch,
   createWelcome,
   decodePublicMessage,
+  encodeTree,
   encodeWelcome,
   isSuccession,
   type SuccessionPsk
@@ -51,10 +52,11 @@ async function enter(
   const observer = await PublicGroup.fromGroupInfo(await group.groupInfo(), by.deps)
   const { welcome } = first
   if (welcome === undefined) throw new Error('no Welcome')
+  const tree = first.next.ratchetTree()
   const founder = new Member(await group.adopt(first.pending), by.deps)
   const joined = await Promise.all(
     others.map(async ([member, keyPackage]) => {
-      const joinedGroup = await MemberGroup.join({ welcome, keyPackage, predecessor: member.group }, member.deps)
+      const joinedGroup = await MemberGroup.join({ welcome, tree, keyPackage, predecessor: member.group }, member.deps)
       return new Member(joinedGroup, member.deps)
     })
   )
@@ -100,14 +102,15 @@ async function firstCommit(
   proposals: readonly Proposal[],
   joiners: readonly OwnKeyPackage[],
   before: Member
-): Promise<Uint8Array> {
+): Promise<{ readonly welcome: Uint8Array; readonly tree: Uint8Array }> {
   const { state, signatureKey, memberState } = secretsOf(founder)
   const { suite } = founder.group.public
   const { resumptionPsk } = secretsOf(before).memberState.secrets
   const rules = { suite, leafRules, psks: () => resumptionPsk }
   const built = await buildEpoch(memberState, state, proposals, signatureKey, rules, founder.deps.crypto)
   const packages = joiners.map(({ keyPackage }) => keyPackage)
-  return encodeWelcome(await createWelcome(built, packages, signatureKey, [], suite))
+  const welcome = encodeWelcome(await createWelcome(built, packages, signatureKey, [], suite))
+  return { welcome, tree: encodeTree(built.public.tree.nodes) }
 }
 
 describe('a branch', () => {
@@ -143,8 +146,9 @@ describe('a branch', () => {
     const { first } = await w.admin.group.branch(place)
     const { welcome } = first
     if (welcome === undefined) throw new Error('no Welcome')
+    const tree = first.next.ratchetTree()
     const join = (predecessor?: MemberGroup) =>
-      MemberGroup.join({ welcome, keyPackage: editors, predecessor }, w.editor.deps)
+      MemberGroup.join({ welcome, tree, keyPackage: editors, predecessor }, w.editor.deps)
     await expectCode('NOT_FOUND', join(), /has not the pre-shared key of epoch/)
     const other = await world(9310)
     await expectCode('NOT_FOUND', join(other.editor.group))
@@ -177,12 +181,13 @@ describe('a branch', () => {
     const proof = proofIn(first.commit)
     const founder = new Member(group, w.admin.deps)
     const add = ({ keyPackage }: OwnKeyPackage): Proposal => ({ proposalType: 'add', add: { keyPackage } })
-    const welcome = await firstCommit(founder, [add(editors), add(stranger), proof], [editors, stranger], w.admin)
-    const joining = MemberGroup.join({ welcome, keyPackage: editors, predecessor: w.editor.group }, w.editor.deps)
+    const told = await firstCommit(founder, [add(editors), add(stranger), proof], [editors, stranger], w.admin)
+    const joining = MemberGroup.join({ ...told, keyPackage: editors, predecessor: w.editor.group }, w.editor.deps)
     await expectCode('INVALID', joining, /not in the one before/)
 
     const plain = await group.buildCommit({ adds: [{ keyPackage: editors.message }] })
-    const follows = { welcome: plain.welcome ?? emptyBytes, keyPackage: editors, predecessor: w.editor.group }
+    const { welcome = emptyBytes, next } = plain
+    const follows = { welcome, tree: next.ratchetTree(), keyPackage: editors, predecessor: w.editor.group }
     await expectCode('INVALID', MemberGroup.join(follows, w.editor.deps), /not of a group that follows/)
   })
 

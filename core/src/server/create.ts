@@ -13,6 +13,7 @@ import { Epoch } from './epoch.js'
 import type { ServerParts } from './parts.js'
 import type { DocumentStore } from './store.js'
 import { type CheckedValue, checkValueIn } from './value-check.js'
+import { welcomeEntries } from './welcome.js'
 
 /** What a Create that may be carried out begins with. */
 export interface Began {
@@ -49,7 +50,7 @@ export function entriesOf({ group, joined }: Began, store: DocumentStore, { iden
       : [
           store.group(epoch.number, epoch.group.save()),
           store.decided(joined.decided),
-          ...joined.value.welcomeRefs.map((ref) => store.welcome(ref, { slot: group.epoch, position: 0n }))
+          ...welcomeEntries(store, joined.value, { slot: group.epoch, position: 0n })
         ])
   ]
 }

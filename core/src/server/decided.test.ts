@@ -49,7 +49,7 @@ describe('deciding a commit', () => {
     const one = await admin.add(hosts)
     const two = await world.device()
     const second = await admin.commit(hosts, { adds: [{ keyPackage: two.keyPackage.message }] })
-    await two.join(second)
+    await two.join(second, admin.group.public.ratchetTree())
     await one.subscribe(a)
     await two.subscribe(a, SubscribeMode.SUBSCRIBE_MODE_HEADS)
     await admin.subscribe(a)

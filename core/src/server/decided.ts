@@ -13,7 +13,7 @@ import { dropOrphanedMailboxes } from './mailbox.js'
 import { done, type Reply } from './parts.js'
 import type { WelcomePlace } from './store.js'
 import { checkValue } from './value-check.js'
-import { sendWelcomes } from './welcome.js'
+import { sendWelcomes, welcomeEntries } from './welcome.js'
 
 /** Runs under the document's mutex. Slots that are known are passed over; the first that is wrong ends the telling. */
 export async function learnDecided(document: Document, told: Decided, teller: ServerChannel): Promise<Reply> {
@@ -38,7 +38,8 @@ async function learn(document: Document, told: DecidedSlot, teller: ServerChanne
   const inspected = inspectDecided(document.current.config, told)
   if (inspected.kind === 'bad') throw document.problem('INVALID', inspected.reason)
   verifyAll(parts, inspected.checks)
-  const { next, welcomeRefs } = await checkDecidedValue(document, told)
+  const checked = await checkDecidedValue(document, told)
+  const { next, welcomeRefs } = checked
   const returns = !document.isServed && next.lists(parts.identity.id)
   if (returns) document.beginning = { ...document.beginning, broughtIn: next.number }
   document.begin(next)
@@ -52,7 +53,7 @@ async function learn(document: Document, told: DecidedSlot, teller: ServerChanne
       store.group(next.number, next.group.save()),
       store.acceptor(document.acceptor.record),
       ...(returns ? [store.beginning(document.beginning)] : []),
-      ...welcomeRefs.map((ref) => store.welcome(ref, place))
+      ...welcomeEntries(store, checked, place)
     ]
   }
   parts.count('decided')

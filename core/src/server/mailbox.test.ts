@@ -158,14 +158,18 @@ describe('a Welcome', () => {
     const link = await joiner.to(host)
     const pushed = await link.until(isNews('welcomeReply'))
     expect(pushed.value).toMatchObject({ decided: { slot: 0n }, position: 2n, group: admin.groupId })
-    await joiner.join(pushed.value.decided)
+    await joiner.join(pushed.value.decided, pushed.value.tree)
     expect(joiner.group.epoch).toBe(1n)
     await admin.upload(host, await admin.seal())
-    expect(await ask(joiner)).toEqual({ group: admin.groupId, decided, position: 2n })
+    const { tree } = pushed.value
+    expect(await ask(joiner)).toEqual({ group: admin.groupId, decided, position: 2n, tree })
+    // The group has moved on; the tree is still that of the epoch the Welcome leads to.
+    await admin.commit([host])
+    expect(admin.group.public.ratchetTree()).not.toEqual(tree)
     await host.stop()
     await host.start()
     joiner.disconnect()
-    expect(await ask(joiner)).toEqual({ group: admin.groupId, decided, position: 2n })
+    expect(await ask(joiner)).toEqual({ group: admin.groupId, decided, position: 2n, tree })
   })
 
   it('is not given before the slot is decided, though a server has accepted it', async () => {

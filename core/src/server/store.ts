@@ -29,7 +29,8 @@ const parts = {
   index: 7,
   sender: 8,
   mailbox: 9,
-  welcome: 10
+  welcome: 10,
+  tree: 11
 } as const
 
 const groupBytes = 16
@@ -244,6 +245,16 @@ export class DocumentStore {
   }
   welcome(keyPackageRef: Uint8Array, { slot, position }: WelcomePlace): Entry {
     return { key: this.#key(parts.welcome, keyPackageRef), value: concatBytes(u64Bytes(slot), u64Bytes(position)) }
+  }
+
+  /** The ratchet tree of the epoch that a slot began, where its commit added somebody. */
+  async readTree(slot: bigint): Promise<Uint8Array> {
+    const tree = await this.#storage.get(this.#key(parts.tree, u64Bytes(slot)))
+    if (tree === undefined) throw corrupt(`slot ${slot} has a Welcome in storage and no ratchet tree`)
+    return tree
+  }
+  tree(slot: bigint, tree: Uint8Array): Entry {
+    return { key: this.#key(parts.tree, u64Bytes(slot)), value: tree }
   }
 
   #key(part: number, ...rest: readonly Uint8Array[]): Uint8Array {

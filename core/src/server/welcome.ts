@@ -5,10 +5,12 @@
 import { toHex } from '../bytes.js'
 import { HeddleError } from '../errors.js'
 import type { BodyOf, ServerChannel } from '../net/index.js'
+import type { Entry } from '../plugin/index.js'
 import type { WelcomeRequest } from '../wire/index.js'
 import type { Document } from './document.js'
 import { type Reply, reply } from './parts.js'
-import type { WelcomePlace } from './store.js'
+import type { DocumentStore, WelcomePlace } from './store.js'
+import type { CheckedValue } from './value-check.js'
 
 /** Joiners that have asked and wait, by the reference of their key package. */
 export class WelcomeWaiters {
@@ -68,6 +70,16 @@ export class WelcomeWaiters {
   }
 }
 
+/** What is stored with a decided slot, for those it adds. */
+export function welcomeEntries(
+  store: DocumentStore,
+  { next, welcomeRefs }: CheckedValue,
+  place: WelcomePlace
+): readonly Entry[] {
+  if (welcomeRefs.length === 0) return []
+  return [store.tree(place.slot, next.group.ratchetTree()), ...welcomeRefs.map((ref) => store.welcome(ref, place))]
+}
+
 /** Runs under the document's mutex, so that no decision slips in between looking and waiting. */
 export async function answerWelcome(
   document: Document,
@@ -96,5 +108,6 @@ export async function sendWelcomes(document: Document, places: ReadonlyMap<strin
 async function welcomeReply(document: Document, { slot, position }: WelcomePlace): Promise<BodyOf<'welcomeReply'>> {
   const [decided] = await document.store.readDecided(slot, slot + 1n, 1, 1)
   if (decided === undefined) throw new HeddleError('STORAGE_CORRUPT', `decided slot ${slot} is missing in storage`)
-  return { $case: 'welcomeReply', value: { group: document.group, decided, position } }
+  const tree = await document.store.readTree(slot)
+  return { $case: 'welcomeReply', value: { group: document.group, decided, position, tree } }
 }

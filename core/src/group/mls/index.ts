@@ -17,7 +17,13 @@ export {
   encodeWelcome
 } from './codec.js'
 export { ensure, ensureValid, typed, typedSync } from './errors.js'
-export { createGroupInfo, externalKeyIn, externalPubExtension, verifyGroupInfo } from './group-info.js'
+export {
+  createGroupInfo,
+  externalKeyIn,
+  externalPubExtension,
+  ratchetTreeExtension,
+  verifyGroupInfo
+} from './group-info.js'
 export { SECRET_BYTES } from './kdf.js'
 export { checkKeyPackage, type LeafRules, unique } from './leaf.js'
 export {
@@ -41,5 +47,6 @@ export { type MessageKey, type Ratchet, SecretTree } from './secret-tree.js'
 export { type CommitRules, commitIn, type PublicState, type StagedCommit, stageCommit } from './stage-commit.js'
 export { TlsReader, TlsWriter } from './tls.js'
 export { changedNodes, type HashedTree, hashTree, leafAt, leavesOf, rootHash } from './tree.js'
-export { decodeTree, encodeTree } from './tree-codec.js'
+export { ADD_TREE_BYTES_MAX } from './limits.js'
+export { decodeTree, encodeTree, treeBytes } from './tree-codec.js'
 export { createWelcome, type Joined, joinByWelcome, type KeyPackageSecrets, welcomeRefs } from './welcome.js'

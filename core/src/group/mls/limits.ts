@@ -5,6 +5,10 @@ import { LIMITS } from '../../wire/index.js'
 export const MESSAGE_BYTES_MAX = LIMITS.ValueContent.commit.bytesMax
 /** A GroupInfo by itself; that in a Welcome is bounded by the Welcome. */
 export const GROUP_INFO_BYTES_MAX = LIMITS.Create.groupInfo.bytesMax
+/** A ratchet tree that comes beside a Welcome. */
+export const TREE_BYTES_MAX = LIMITS.WelcomeReply.tree.bytesMax
+/** With this much of it nobody is added any more: every commit may fill parent nodes, and cannot be refused for it. */
+export const ADD_TREE_BYTES_MAX = TREE_BYTES_MAX / 2
 export const KEY_PACKAGE_BYTES_MAX = LIMITS.JoinRequest.keyPackage.bytesMax
 /** So that every member can have an entry among the roles. */
 export const LEAVES_MAX = LIMITS.RolesExtension.roles.itemsMax

@@ -24,13 +24,7 @@ export function nodeBytes(node: Node): Uint8Array {
 
 /** Without the blank nodes at its end. */
 export function encodeTree(nodes: RatchetTree): Uint8Array {
-  let count = nodes.length
-  while (count > 0 && nodes[count - 1] === undefined) count--
-  let length = count
-  for (let at = 0; at < count; at++) {
-    const node = nodes[at]
-    if (node !== undefined) length += nodeBytes(node).length
-  }
+  const { count, length } = extentOf(nodes)
   const writer = new TlsWriter(length + 4).vectorLength(length)
   for (let at = 0; at < count; at++) {
     const node = nodes[at]
@@ -38,6 +32,20 @@ export function encodeTree(nodes: RatchetTree): Uint8Array {
     if (node !== undefined) writer.raw(nodeBytes(node))
   }
   return writer.finish()
+}
+
+/** Bytes that `encodeTree` gives, without the length in front. */
+export const treeBytes = (nodes: RatchetTree): number => extentOf(nodes).length
+
+function extentOf(nodes: RatchetTree): { readonly count: number; readonly length: number } {
+  let count = nodes.length
+  while (count > 0 && nodes[count - 1] === undefined) count--
+  let length = count
+  for (let at = 0; at < count; at++) {
+    const node = nodes[at]
+    if (node !== undefined) length += nodeBytes(node).length
+  }
+  return { count, length }
 }
 
 /**

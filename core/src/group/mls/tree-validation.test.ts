@@ -11,7 +11,7 @@ import { lyingKeyPackage } from '../testing/forge.js'
 import { createWorld, keyPackageFor, testDeps } from '../testing/world.js'
 import { TREE_NODES_MAX } from './limits.js'
 import { hashTree, rootHash } from './tree.js'
-import { validateTree } from './tree-validation.js'
+import { treeWithHash, validateTree } from './tree-validation.js'
 
 const deps = testDeps(1_400)
 const { crypto } = deps
@@ -40,9 +40,11 @@ async function lie(change: Partial<LeafNode>, signatureKey?: Uint8Array): Promis
   return [first.keyPackage.leafNode, second.keyPackage.leafNode, keyPackage.leafNode]
 }
 
-function validate(nodes: RatchetTree, context: Partial<{ extensions: Extension[]; treeHash: Uint8Array }> = {}) {
+async function validate(nodes: RatchetTree, context: Partial<{ extensions: Extension[]; treeHash: Uint8Array }> = {}) {
   const treeHash = rootHash(hashTree(nodes, crypto.sha256))
-  return validateTree(nodes, { groupId, extensions, treeHash, ...context }, crypto, crypto.suite(1), leafRules)
+  const suite = crypto.suite(1)
+  const told = { groupId, extensions, treeHash, ...context }
+  return validateTree(treeWithHash(nodes, told.treeHash, suite, crypto.sha256), told, crypto, suite, leafRules)
 }
 
 async function expectRefused(nodes: RatchetTree, reason: RegExp, code = 'INVALID', context = {}): Promise<void> {

@@ -26,18 +26,29 @@ import {
   rootHash
 } from './tree.js'
 
-/** Returns the tree with its hashes. Throws INVALID, BAD_SIGNATURE, or what `rules` throws. */
-export async function validateTree(
+/** The tree that a group context names by its hash; what is in it is not validated. Throws INVALID. */
+export function treeWithHash(
   nodes: RatchetTree,
-  context: Pick<GroupContext, 'groupId' | 'extensions' | 'treeHash'>,
+  treeHash: Uint8Array,
+  suite: CipherSuite,
+  sha256: CryptoProvider['sha256']
+): HashedTree {
+  checkStructure(nodes, suite)
+  const tree = hashTree(nodes, sha256)
+  ensureValid(equalBytes(rootHash(tree), treeHash), 'The tree hash is not that of the group context')
+  return tree
+}
+
+/** Throws INVALID, BAD_SIGNATURE, or what `rules` throws. */
+export async function validateTree(
+  tree: HashedTree,
+  context: Pick<GroupContext, 'groupId' | 'extensions'>,
   crypto: CryptoProvider,
   suite: CipherSuite,
   rules: LeafRules
-): Promise<HashedTree> {
-  checkStructure(nodes, suite)
+): Promise<void> {
+  const { nodes } = tree
   checkKeysUnique(nodes)
-  const tree = hashTree(nodes, crypto.sha256)
-  ensureValid(equalBytes(rootHash(tree), context.treeHash), 'The tree hash is not that of the group context')
   checkParentHashes(tree, crypto)
   const required = requiredCapabilitiesOf(context.extensions)
   const leaves = leavesOf(nodes)
@@ -45,7 +56,6 @@ export async function validateTree(
   for (const { leaf } of leaves) checkSupports(leaf, context.extensions, required)
   for (const { index, leaf } of leaves)
     await checkLeaf(leaf, { groupId: context.groupId, leafIndex: index }, suite, rules)
-  return tree
 }
 
 /** Every key in the tree occurs once (RFC 9420 section 7.3). Of `before` that is known: only what is new is looked up. */

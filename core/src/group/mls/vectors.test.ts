@@ -26,7 +26,7 @@ import { SecretTree } from './secret-tree.js'
 import { type CommitRules, type PublicState, stageCommit } from './stage-commit.js'
 import { type HashedTree, hashTree, leafAt, leavesOf, rootHash } from './tree.js'
 import { decodeTree } from './tree-codec.js'
-import { validateTree } from './tree-validation.js'
+import { treeWithHash, validateTree } from './tree-validation.js'
 import { applyUpdatePath, createUpdatePath, followPath, openUpdatePath, pathSteps } from './update-path.js'
 import { joinByWelcome, openWelcome } from './welcome.js'
 
@@ -145,10 +145,9 @@ describe('official vectors', () => {
     const tree = hashTree(nodes, crypto.sha256)
     expect(tree.hashes.map(toHex)).toEqual(vector.tree_hashes)
     expect(nodes.map((_, at) => resolution(nodes, toNodeIndex(at)))).toEqual(vector.resolutions)
-    const context = { groupId: bytes(vector.group_id), extensions: [], treeHash: rootHash(tree) }
-    await validateTree(nodes, context, crypto, suite, anyLeaf)
-    const other = { ...context, treeHash: new Uint8Array(32) }
-    await expect(validateTree(nodes, other, crypto, suite, anyLeaf)).rejects.toThrow(/tree hash/)
+    const context = { groupId: bytes(vector.group_id), extensions: [] }
+    await validateTree(treeWithHash(nodes, rootHash(tree), suite, crypto.sha256), context, crypto, suite, anyLeaf)
+    expect(() => treeWithHash(nodes, new Uint8Array(32), suite, crypto.sha256)).toThrow(/tree hash/)
   })
 
   testVectors<TreeOperation>('tree-operations', 'adds, updates and removes', (vector) => {
@@ -223,7 +222,7 @@ async function follow(vector: PassiveClient, suite: CipherSuite): Promise<void> 
       crypto,
       suite,
       leafRules: anyLeaf,
-      outOfBandTree: vector.ratchet_tree === null ? undefined : decodeTree(bytes(vector.ratchet_tree)),
+      tree: vector.ratchet_tree === null ? undefined : bytes(vector.ratchet_tree),
       psks
     }
   )
@@ -267,7 +266,7 @@ async function treekem(vector: TreeKem, suite: CipherSuite): Promise<void> {
     confirmedTranscriptHash: bytes(vector.confirmed_transcript_hash),
     extensions: []
   }
-  await validateTree(nodes, context, crypto, suite, anyLeaf)
+  await validateTree(before, context, crypto, suite, anyLeaf)
   const keysOf = new Map<number, ReadonlyMap<number, Uint8Array>>()
   for (const { index, encryption_priv, path_secrets } of vector.leaves_private) {
     const keys = new Map([[2 * index, bytes(encryption_priv)]])

@@ -7,7 +7,6 @@ import type { GroupSecrets } from 'ts-mls/groupSecrets.js'
 import { type KeyPackage, makeKeyPackageRef } from 'ts-mls/keyPackage.js'
 import { deriveKeySchedule } from 'ts-mls/keySchedule.js'
 import type { PreSharedKeyID } from 'ts-mls/presharedkey.js'
-import type { RatchetTree } from 'ts-mls/ratchetTree.js'
 import { encryptGroupInfo, encryptGroupSecrets, type Welcome, welcomeKey, welcomeNonce } from 'ts-mls/welcome.js'
 import { emptyBytes, equalBytes } from '../../bytes.js'
 import type { CipherSuite, CryptoProvider } from '../../crypto/index.js'
@@ -28,7 +27,7 @@ export interface KeyPackageSecrets {
   readonly leafKey: Uint8Array
 }
 
-/** The Welcome for everyone the commit adds; `joiners` in the order of the Add proposals. */
+/** The Welcome for everyone the commit adds, without the tree; `joiners` in the order of the Add proposals. */
 export async function createWelcome(
   built: BuiltCommit,
   joiners: readonly KeyPackage[],
@@ -72,7 +71,8 @@ export interface JoinParts {
   readonly crypto: CryptoProvider
   readonly suite: CipherSuite
   readonly leafRules: LeafRules
-  readonly outOfBandTree?: RatchetTree | undefined
+  /** The encoded ratchet tree, for a Welcome that is without. */
+  readonly tree?: Uint8Array | undefined
   /** Without it a Welcome that needs pre-shared keys is refused. */
   readonly psks?: PskSource | undefined
 }
@@ -85,7 +85,7 @@ export interface Joined extends CreatedEpoch {
 
 /**
  * Joins the group. Throws NOT_FOUND when the Welcome is not for this key package or needs a pre-shared key that `psks`
- * has not, UNDECRYPTABLE, MALFORMED, INVALID, BAD_SIGNATURE.
+ * has not, UNDECRYPTABLE, MALFORMED, INVALID (with `info.otherTree` when only the tree is wrong), BAD_SIGNATURE.
  */
 export async function joinByWelcome(
   welcome: Welcome,
@@ -93,11 +93,11 @@ export async function joinByWelcome(
   secrets: KeyPackageSecrets,
   parts: JoinParts
 ): Promise<Joined> {
-  const { crypto, suite, leafRules, outOfBandTree } = parts
+  const { crypto, suite, leafRules } = parts
   const { mls } = suite
   const opened = await openWelcome(welcome, keyPackage, secrets, suite, parts.psks)
   const { groupInfo, joinerSecret, pskSecret, pathSecret, pskIds } = opened
-  const state = await verifyGroupInfo(groupInfo, crypto, suite, leafRules, outOfBandTree)
+  const state = await verifyGroupInfo(groupInfo, crypto, suite, leafRules, parts.tree)
   checkPskIds(pskIds, state.context.epoch === 1n)
   const leafIndex = ownLeaf(state, keyPackage)
   const [schedule, encryptionSecret] = await deriveKeySchedule(joinerSecret, pskSecret, state.context, mls.kdf)

@@ -12,7 +12,7 @@ import type { CryptoProvider } from '../../crypto/index.js'
 import { type ErrorName, HeddleError } from '../../errors.js'
 import { leafRules } from '../extensions.js'
 import { MemberGroup, type OwnKeyPackage, PublicGroup, readKeyPackage } from '../index.js'
-import { buildEpoch, createGroupInfo, encodeWelcome } from '../mls/index.js'
+import { buildEpoch, createGroupInfo, encodeTree, encodeWelcome } from '../mls/index.js'
 import { secretsOf } from './forge.js'
 import { createWorld, decide, EDITOR, keyPackageFor, type Member, NOW_MS, seeded, testDeps } from './world.js'
 
@@ -105,7 +105,7 @@ async function makeTargets(): Promise<ReadonlyMap<string, Target>> {
   await decide(w, admin)
   const third = w.members[2]
   if (third === undefined) throw new Error('three members expected')
-  const { commit, welcome } = await admin.group.buildCommit({
+  const { commit, welcome, next } = await admin.group.buildCommit({
     adds: [{ keyPackage: keyPackage.message }],
     removes: [third.group.memberId],
     servers: [{ kind: 'remove', id: w.observer.servers.servers[0]?.id ?? new Uint8Array(32) }],
@@ -129,10 +129,14 @@ async function makeTargets(): Promise<ReadonlyMap<string, Target>> {
   }
   const lostMember = MemberGroup.load(lost.records.values(), trusting)
   const inside = await insideOfWelcome(admin, keyPackage)
-  const join = (bytes: Uint8Array) => MemberGroup.join({ welcome: bytes, keyPackage }, trusting)
+  const tree = next.ratchetTree()
+  const join = (bytes: Uint8Array, beside: Uint8Array) =>
+    MemberGroup.join({ welcome: bytes, tree: beside, keyPackage }, trusting)
+  const joinInside = async (groupInfoInside: Uint8Array, secrets: Uint8Array) =>
+    join(await inside.seal(groupInfoInside, secrets), inside.tree)
   const observe = (bytes: Uint8Array) => observer.processCommit(bytes, { nowMs: NOW_MS })
   return new Map<string, Target>([
-    ['commit to an observer', { share: 30, original: commit, enter: observe }],
+    ['commit to an observer', { share: 27, original: commit, enter: observe }],
     ['commit to a member', { share: 20, original: commit, enter: asMember(reader) }],
     ['external commit to an observer', { share: 8, original: rejoin, enter: observe }],
     ['external commit to a member', { share: 7, original: rejoin, enter: asMember(reader) }],
@@ -142,14 +146,15 @@ async function makeTargets(): Promise<ReadonlyMap<string, Target>> {
       'GroupInfo to come back by',
       { share: 3, original: basis.groupInfo, enter: (bytes) => resyncFrom(lostMember, bytes, basis.ctx) }
     ],
-    ['Welcome', { share: 4, original: welcome, enter: join }],
+    ['Welcome', { share: 4, original: welcome, enter: (bytes) => join(bytes, tree) }],
+    ['ratchet tree beside a Welcome', { share: 3, original: tree, enter: (bytes) => besides(join(welcome, bytes)) }],
     [
       'GroupInfo in a Welcome',
-      { share: 3, original: inside.groupInfo, enter: async (bytes) => join(await inside.seal(bytes, inside.secrets)) }
+      { share: 3, original: inside.groupInfo, enter: (bytes) => joinInside(bytes, inside.secrets) }
     ],
     [
       'secrets in a Welcome',
-      { share: 2, original: inside.secrets, enter: async (bytes) => join(await inside.seal(inside.groupInfo, bytes)) }
+      { share: 2, original: inside.secrets, enter: (bytes) => joinInside(inside.groupInfo, bytes) }
     ],
     [
       'key package',
@@ -183,7 +188,17 @@ async function insideOfWelcome(admin: Member, { keyPackage, ref }: OwnKeyPackage
     const { cipherSuite } = keyPackage
     return encodeWelcome({ cipherSuite, secrets: [{ newMember: ref, encryptedGroupSecrets }], encryptedGroupInfo })
   }
-  return { groupInfo: encode(groupInfoEncoder)(groupInfo), secrets, seal }
+  const tree = encodeTree(built.public.tree.nodes)
+  return { groupInfo: encode(groupInfoEncoder)(groupInfo), secrets, tree, seal }
+}
+
+/** A wrong tree beside a Welcome is told from a wrong Welcome; what is wrong with it is the cause. */
+async function besides(joining: Promise<unknown>): Promise<void> {
+  try {
+    await joining
+  } catch (error) {
+    throw HeddleError.is(error, 'INVALID') && error.info.otherTree === true ? error.cause : error
+  }
 }
 
 /** Another GroupInfo than that of the context vouched for is a fork, which is no more than INVALID here. */

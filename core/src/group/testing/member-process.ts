@@ -13,7 +13,7 @@ export interface StoredChange {
 
 export type Order =
   | { readonly do: 'keyPackage' }
-  | { readonly do: 'join'; readonly welcome: Uint8Array }
+  | { readonly do: 'join'; readonly welcome: Uint8Array; readonly tree: Uint8Array }
   | { readonly do: 'open'; readonly message: MessageToOpen }
   | { readonly do: 'seal'; readonly plaintext: Uint8Array }
   | { readonly do: 'process'; readonly commit: Uint8Array }
@@ -54,7 +54,7 @@ export async function main(): Promise<void> {
       }
       case 'join':
         if (keyPackage === undefined) throw new Error('no key package')
-        group = await MemberGroup.join({ welcome: order.welcome, keyPackage }, deps)
+        group = await MemberGroup.join({ welcome: order.welcome, tree: order.tree, keyPackage }, deps)
         for (const secret of Object.values(keyPackage.secrets)) secret.fill(0)
         return undefined
       case 'open':

@@ -73,11 +73,11 @@ export class Member {
   }
 
   /** Commits and adopts at once, as if it had been decided. */
-  async commit(plan: CommitPlan = {}): Promise<{ commit: Uint8Array; welcome: Uint8Array | undefined }> {
-    const { commit, welcome, pending } = await this.group.buildCommit(plan)
+  async commit(plan: CommitPlan = {}): Promise<Committed> {
+    const { commit, welcome, pending, next } = await this.group.buildCommit(plan)
     this.group = await this.group.adopt(pending)
     this.store()
-    return { commit, welcome }
+    return { commit, welcome, tree: next.ratchetTree() }
   }
 
   /** Processes another's commit; false when it removed this member. */
@@ -160,22 +160,26 @@ export async function addMembers(
     })
   )
   const adds = joiners.map(({ keyPackage, role }) => ({ keyPackage: keyPackage.message, role }))
-  const { welcome } = await decide(world, by, { adds })
+  const { welcome, tree } = await decide(world, by, { adds })
   if (welcome === undefined) throw new Error('a commit that adds gave no Welcome')
   const joined: Member[] = []
   for (const { deps, keyPackage } of joiners)
-    joined.push(new Member(await MemberGroup.join({ welcome, keyPackage }, deps), deps))
+    joined.push(new Member(await MemberGroup.join({ welcome, tree, keyPackage }, deps), deps))
   world.members.push(...joined)
   expectAgreement(world)
   return joined
 }
 
+/** What a commit gives to others. */
+export interface Committed {
+  readonly commit: Uint8Array
+  readonly welcome: Uint8Array | undefined
+  /** Of the epoch it begins. */
+  readonly tree: Uint8Array
+}
+
 /** `by` commits, everyone else and the observer process it; who was removed leaves the world. */
-export async function decide(
-  world: World,
-  by: Member,
-  plan: CommitPlan = {}
-): Promise<{ commit: Uint8Array; welcome: Uint8Array | undefined }> {
+export async function decide(world: World, by: Member, plan: CommitPlan = {}): Promise<Committed> {
   const built = await by.commit(plan)
   world.observer = await world.observer.processCommit(built.commit)
   for (const member of [...world.members]) {

@@ -406,9 +406,10 @@ export class TestDevice {
     if (!processed.removed) this.group = processed.group
   }
 
-  async join(decided: DecidedSlot): Promise<void> {
+  /** `tree`: of the epoch that the slot began. */
+  async join(decided: DecidedSlot, tree: Uint8Array): Promise<void> {
     const { welcome } = ValueContent.decode(Value.decode(decided.value).content)
-    this.group = await MemberGroup.join({ welcome, keyPackage: this.keyPackage }, this.deps)
+    this.group = await MemberGroup.join({ welcome, tree, keyPackage: this.keyPackage }, this.deps)
   }
 
   /** Adds a new device and tells the servers; it is in the group afterwards. */
@@ -416,7 +417,7 @@ export class TestDevice {
     const joiner = await this.world.device()
     const keyPackage = joiner.keyPackage.message
     const decided = await this.commit(hosts, { adds: [role === undefined ? { keyPackage } : { keyPackage, role }] })
-    await joiner.join(decided)
+    await joiner.join(decided, this.group.public.ratchetTree())
     return joiner
   }
 }

@@ -40,7 +40,7 @@ export const FRAMES = {
   done: { type: 13, name: 'Done', direction: 'server_to_device', maxSize: 16, since: 1 },
   ping: { type: 14, name: 'Ping', direction: 'both', maxSize: 32, since: 1 },
   pong: { type: 15, name: 'Pong', direction: 'both', maxSize: 32, since: 1 },
-  create: { type: 20, name: 'Create', direction: 'device_to_server', maxSize: 540000, since: 1 },
+  create: { type: 20, name: 'Create', direction: 'device_to_server', maxSize: 4532000, since: 1 },
   subscribe: { type: 21, name: 'Subscribe', direction: 'device_to_server', maxSize: 64, since: 1 },
   subscribed: { type: 22, name: 'Subscribed', direction: 'server_to_device', maxSize: 262144, since: 1 },
   unsubscribe: { type: 23, name: 'Unsubscribe', direction: 'device_to_server', maxSize: 32, since: 1 },
@@ -62,7 +62,7 @@ export const FRAMES = {
   mailboxItems: { type: 62, name: 'MailboxItems', direction: 'server_to_device', maxSize: 131072, since: 1 },
   mailboxClose: { type: 63, name: 'MailboxClose', direction: 'device_to_server', maxSize: 64, since: 1 },
   welcomeRequest: { type: 64, name: 'WelcomeRequest', direction: 'device_to_server', maxSize: 96, since: 1 },
-  welcomeReply: { type: 65, name: 'WelcomeReply', direction: 'server_to_device', maxSize: 272000, since: 1 }
+  welcomeReply: { type: 65, name: 'WelcomeReply', direction: 'server_to_device', maxSize: 4470000, since: 1 }
 } as const satisfies Readonly<Record<string, FrameEntry>>
 
 export type FrameCase = keyof typeof FRAMES

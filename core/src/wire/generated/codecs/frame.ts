@@ -319,7 +319,7 @@ export const Create: Codec<types.Create> = /* @__PURE__ */ codec(readCreate, put
 const createShape: Shape = { name: 'Create', fields: { 1: 'group_info', 2: 'decided' } }
 
 export function readCreate(reader: Reader, end: number): types.Create {
-  reader.size(end, 540000, 'Create')
+  reader.size(end, 4532000, 'Create')
   let groupInfo: Uint8Array = emptyBytes
   let decided: fromPaxos.DecidedSlot | undefined
   let seen = 0
@@ -330,7 +330,7 @@ export function readCreate(reader: Reader, end: number): types.Create {
     switch (tag) {
       case 10:
         seen = reader.once(seen, 1, 'Create.group_info')
-        groupInfo = reader.bytes(end, 1, 262144, 'Create.group_info')
+        groupInfo = reader.bytes(end, 1, 4259840, 'Create.group_info')
         break
       case 18:
         reader.unset(decided, 'Create.decided')
@@ -346,14 +346,14 @@ export function readCreate(reader: Reader, end: number): types.Create {
 
 export function putCreate(sink: Sink, message: types.Create): void {
   sink.tag(10)
-  sink.bytes(message.groupInfo, 1, 262144, 'Create.group_info')
+  sink.bytes(message.groupInfo, 1, 4259840, 'Create.group_info')
   if (message.decided !== undefined) {
     sink.tag(18)
     sink.begin()
     putDecidedSlot(sink, message.decided)
     sink.end()
   }
-  sink.size(540000, 'Create')
+  sink.size(4532000, 'Create')
 }
 
 /** Asks for a document: what was stored after a position, then what comes. Answered by Subscribed (SPEC SRV-040). */
@@ -1406,13 +1406,17 @@ export function putWelcomeRequest(sink: Sink, message: types.WelcomeRequest): vo
 export type WelcomeReply = types.WelcomeReply
 export const WelcomeReply: Codec<types.WelcomeReply> = /* @__PURE__ */ codec(readWelcomeReply, putWelcomeReply)
 
-const welcomeReplyShape: Shape = { name: 'WelcomeReply', fields: { 1: 'group', 2: 'decided', 3: 'position' } }
+const welcomeReplyShape: Shape = {
+  name: 'WelcomeReply',
+  fields: { 1: 'group', 2: 'decided', 3: 'position', 4: 'tree' }
+}
 
 export function readWelcomeReply(reader: Reader, end: number): types.WelcomeReply {
-  reader.size(end, 272000, 'WelcomeReply')
+  reader.size(end, 4470000, 'WelcomeReply')
   let group: Uint8Array = emptyBytes
   let decided: fromPaxos.DecidedSlot | undefined
   let position: bigint = 0n
+  let tree: Uint8Array = emptyBytes
   let seen = 0
   let unknown = 0
   let tag = 0
@@ -1431,13 +1435,18 @@ export function readWelcomeReply(reader: Reader, end: number): types.WelcomeRepl
         seen = reader.once(seen, 2, 'WelcomeReply.position')
         position = reader.uint64(end, 'WelcomeReply.position')
         break
+      case 34:
+        seen = reader.once(seen, 4, 'WelcomeReply.tree')
+        tree = reader.bytes(end, 1, 4194304, 'WelcomeReply.tree')
+        break
       default:
         unknown = reader.unknown(tag, end, unknown, welcomeReplyShape)
     }
   }
   if ((seen & 1) === 0) throw reader.error('required', 'WelcomeReply.group')
   if (decided === undefined) throw reader.error('required', 'WelcomeReply.decided')
-  return { group, decided, position }
+  if ((seen & 4) === 0) throw reader.error('required', 'WelcomeReply.tree')
+  return { group, decided, position, tree }
 }
 
 export function putWelcomeReply(sink: Sink, message: types.WelcomeReply): void {
@@ -1452,7 +1461,9 @@ export function putWelcomeReply(sink: Sink, message: types.WelcomeReply): void {
     sink.tag(24)
     sink.uint64(message.position, 0n, 18446744073709551615n, 'WelcomeReply.position')
   }
-  sink.size(272000, 'WelcomeReply')
+  sink.tag(34)
+  sink.bytes(message.tree, 1, 4194304, 'WelcomeReply.tree')
+  sink.size(4470000, 'WelcomeReply')
 }
 
 /** Everything on a connection, one frame each (SPEC NET-004). */

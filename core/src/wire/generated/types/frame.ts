@@ -319,6 +319,8 @@ export interface WelcomeReply {
   readonly decided: DecidedSlot
   /** Last position of this server's log when it learned the slot: what lies before it is sealed for others (SPEC SRV-064). */
   readonly position: bigint
+  /** Ratchet tree of the epoch that the slot began (RFC 9420 section 12.4.3.3): the Welcome is without. */
+  readonly tree: Uint8Array
 }
 
 /** Everything on a connection, one frame each (SPEC NET-004). */
