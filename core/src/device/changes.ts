@@ -65,6 +65,8 @@ export interface Poison {
 
 export interface SkippedSlot {
   readonly slot: bigint
+  /** Author of its commit. */
+  readonly by: Uint8Array
   readonly cuts: readonly CutProposal[]
 }
 
@@ -431,7 +433,10 @@ export class Changes {
       return false
     }
     this.#room.followed = next
-    this.#skipped.push({ slot, cuts: next.change?.cuts ?? [] })
+    if (next.change !== undefined) {
+      const { committer, cuts } = next.change
+      this.#skipped.push({ slot, by: committer.memberId, cuts })
+    }
     this.#pending.clear(turn, slot)
     this.#restart()
     this.#hooks.followed(turn)
