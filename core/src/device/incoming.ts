@@ -11,6 +11,7 @@ import {
   type ParsedEnvelope,
   parseEnvelope,
   type Standings,
+  type Succession,
   WaitingRoom
 } from '../sync/index.js'
 import {
@@ -35,6 +36,8 @@ import type { Turn } from './store.js'
 
 /** Arrivals not looked at yet, above which servers are made to wait. */
 const arrivalBytesMax = 4 * 1024 * 1024
+/** Senders of a document over its lifetime (SPEC SRV-032). */
+const sendersMax = 4_000
 /** What may wait of senders this device does not know yet, per server: nobody can tell whether it is theirs. */
 const strangersLimits = { envelopesMax: 256, bytesMax: 4 * 1024 * 1024 }
 
@@ -109,6 +112,8 @@ export class Incoming {
   /** Updates opened in this turn and not applied yet, with the head each moves. */
   #opened: OpenedMessage[] = []
   #moved = new Map<string, { readonly head: Head; readonly envelope: ParsedEnvelope | undefined }>()
+  /** Senders whose head only a state has told: the epoch of that state, or one that is not before it. */
+  readonly #secondHand = new Map<string, bigint>()
   /** Senders of whom this device has opened a message itself: from there on no other member's word moves their chain. */
   readonly #openedOf = new Set<string>()
 
@@ -122,6 +127,7 @@ export class Incoming {
       const member = toHex(head.member)
       this.#told.set(member, toldSeq)
       if (opened) this.#openedOf.add(member)
+      else if (room.joinedEpoch > 0n) this.#secondHand.set(member, room.group.epoch)
       if (head.seq > toldSeq && standings.isSilenced(head.member)) this.#owed.add(member)
     }
     for (const member of standings.silenced()) if (this.isBehind(member)) this.#fetchBehind(member)
@@ -352,6 +358,10 @@ export class Incoming {
     const { member, seq, epoch, kind } = envelope.header
     if (equalBytes(member, group.memberId)) return
     const succession = vector.succession(envelope)
+    if (this.#isContradicted(envelope, succession)) {
+      this.#rebase(envelope)
+      return await this.#take(envelope, server)
+    }
     if (succession === 'duplicate' || succession === 'old') return
     if (this.#repair.isForked(toHex(member))) return
     if (epoch < joinedEpoch) return this.#noteBefore(envelope)
@@ -424,6 +434,32 @@ export class Incoming {
     this.#repair.lacks(this.#room.vector.position(member))
     this.#advance({ member, seq: envelope.header.seq, hash: envelope.hash.slice() }, [], envelope)
     this.retry()
+  }
+
+  /**
+   * Whether a member's own message shows that a state was wrong about its chain: it does not follow, or was sealed after
+   * what the state says came later.
+   */
+  #isContradicted(envelope: ParsedEnvelope, succession: Succession): boolean {
+    const { member, epoch } = envelope.header
+    const toldIn = this.#secondHand.get(toHex(member))
+    if (toldIn === undefined || epoch < this.#room.joinedEpoch || this.#repair.isForked(toHex(member))) return false
+    return (succession === 'conflict' || (succession === 'old' && epoch > toldIn)) && this.#isGenuine(envelope)
+  }
+
+  /** The chain goes on with what the member signed itself, and the members are asked for what came before. */
+  #rebase({ header: { member, seq, previous } }: ParsedEnvelope): void {
+    const { vector } = this.#room
+    this.#secondHand.delete(toHex(member))
+    this.#repair.lacks(chainBefore(member))
+    if (seq === 1n) vector.forget(member)
+    else vector.advance({ member, seq: seq - 1n, hash: previous.slice() })
+  }
+
+  /** From here on the member's chain is known by its own word. */
+  #noteOpened(member: Uint8Array): void {
+    this.#openedOf.add(toHex(member))
+    this.#secondHand.delete(toHex(member))
   }
 
   async #takeSuccessor(member: Uint8Array, seq: bigint): Promise<void> {
@@ -512,7 +548,7 @@ export class Incoming {
       if (error.code === 'FORK') this.#room.alarms.raise(member, epoch, group)
       // The sender did sign it: its chain goes on without what it holds, but does not begin there.
       if (begins) return false
-      this.#openedOf.add(toHex(member))
+      this.#noteOpened(member)
       if (error.code === 'UNDECRYPTABLE' && kind !== EnvelopeKind.ENVELOPE_KIND_CONTROL)
         this.#repair.lacks(this.#room.vector.position(member))
       this.#advance(head, [], envelope)
@@ -572,7 +608,7 @@ export class Incoming {
       throw new HeddleError('FORBIDDEN', 'the sender may not write')
     }
     try {
-      this.#openedOf.add(toHex(head.member))
+      this.#noteOpened(head.member)
       switch (kind) {
         case EnvelopeKind.ENVELOPE_KIND_UPDATE: {
           const { deps, updates, repair, epochAuthenticator } = Payload.decode(plaintext)
@@ -641,13 +677,19 @@ export class Incoming {
       !this.#openedOf.has(toHex(member)) &&
       !equalBytes(member, group.memberId) &&
       !equalBytes(member, head.member)
-    const ahead = heads.filter((one) => one.seq > vector.seqOf(one.member) && mayLead(one))
+    // Of ids nobody has no more are kept than a document has senders.
+    let room = sendersMax - vector.size
+    const isKept = ({ member }: Head) => vector.get(member) !== undefined || group.wasMember(member) || room-- > 0
+    const ahead = heads.filter((one) => one.seq > vector.seqOf(one.member) && mayLead(one) && isKept(one))
     // An update of the state holds what a joiner cannot open, whoever's chain it belongs to; and one that a sender's chain
     // begins with may hold what the document began with, which is in no message.
     const isDifferent = kind !== EnvelopeKind.ENVELOPE_KIND_STATE || head.seq === 1n
     const isNews = begins || ahead.length > 0 || (joinedEpoch > 0n && isDifferent)
     this.#advance(head, isNews ? [state] : [], envelope)
-    for (const known of ahead) this.#advance(known, [], undefined)
+    for (const known of ahead) {
+      this.#advance(known, [], undefined)
+      this.#secondHand.set(toHex(known.member), envelope.header.epoch)
+    }
     if (ahead.length > 0 || begins) this.retry()
   }
 
@@ -688,7 +730,9 @@ export class Incoming {
     }
     const tainted = await applyMessages(this.#room, turn, opened)
     if (tainted === undefined && moved.size > 0)
-      turn.after(() => this.#room.emit({ type: 'applied', messages: opened.filter(({ updates }) => updates.length > 0).length }))
+      turn.after(() =>
+        this.#room.emit({ type: 'applied', messages: opened.filter(({ updates }) => updates.length > 0).length })
+      )
     return tainted
   }
 }
