@@ -1,0 +1,74 @@
+/**
+ * The way in: a challenge, the client's proof of its key, and the policy's answer, all within one time limit. The relay
+ * calls it for every new link.
+ */
+import { HeddleError } from '@heddle/core'
+import type { Applicant, Authorize } from './authorize.js'
+import type { Link, LinkHost } from './link/index.js'
+import { CHALLENGE_BYTES, malformed, provenEndpointId, serverChallenge, serverDeniesAuth } from './protocol/index.js'
+
+/**
+ * The endpoint id of a client that may use the relay, owned by the caller; undefined when it was turned away, which then
+ * has been counted and logged, and the link is closing.
+ */
+export async function admit(
+  link: Link,
+  applicant: Applicant,
+  authorize: Authorize,
+  host: LinkHost
+): Promise<Uint8Array | undefined> {
+  const { context, counters, limits } = host
+  let isOver = false
+  using _timer = context.clock.setTimer(limits.handshakeTimeoutMs, () => {
+    isOver = true
+    counters.handshakesTimedOut += 1
+    turnAway(link, new HeddleError('UNAUTHENTICATED', `no proof of its key within ${limits.handshakeTimeoutMs} ms`))
+  })
+  const challenge = context.random(CHALLENGE_BYTES)
+  const proof = firstMessage(link)
+  link.send(serverChallenge(challenge))
+  try {
+    const frame = await proof
+    if (frame === undefined || isOver) {
+      if (!isOver) counters.handshakesRefused += 1
+      return undefined
+    }
+    const endpointId = provenEndpointId(frame, challenge)
+    const isAllowed = await Promise.race([authorize(endpointId, applicant), link.closed.then(() => undefined)])
+    if (isAllowed === undefined || isOver) return undefined
+    if (isAllowed) return endpointId
+    counters.clientsDenied += 1
+    turnAway(link, new HeddleError('FORBIDDEN', 'not allowed to use this relay'))
+  } catch (error) {
+    if (isOver) return undefined
+    counters.handshakesRefused += 1
+    if (HeddleError.is(error)) {
+      turnAway(link, error)
+    } else {
+      context.log('error', 'iroh-relay.authorize-failed', { remote: link.remote, error })
+      turnAway(link, new HeddleError('INTERNAL', 'the relay could not find out whether this endpoint may use it'))
+    }
+  }
+  return undefined
+}
+
+/** The client's first message; undefined when there is none before the end. A second one is too early. */
+function firstMessage(link: Link): Promise<Buffer | undefined> {
+  return new Promise((resolve) => {
+    let isFirst = true
+    link.attach({
+      message: (frame) => {
+        if (!isFirst) throw malformed('a frame before its handshake was over')
+        isFirst = false
+        resolve(frame)
+      },
+      throttled: () => {}
+    })
+    void link.closed.then(() => resolve(undefined))
+  })
+}
+
+function turnAway(link: Link, error: HeddleError): void {
+  link.send(serverDeniesAuth(error.message))
+  link.refuse(error)
+}
