@@ -26,7 +26,8 @@ export function provenEndpointId(frame: Uint8Array, challenge: Uint8Array): Uint
   ) {
     throw malformed(`${frame.length} bytes that are no proof of its key where one was due`)
   }
-  const endpointId = frame.slice(1, 1 + ENDPOINT_ID_BYTES)
+  // A copy: it stays for as long as the client, and the frame is a view of all that was read with it.
+  const endpointId = new Uint8Array(frame.subarray(1, 1 + ENDPOINT_ID_BYTES))
   if (!isSigned(endpointId, signedMessage(challenge), frame.subarray(SIGNATURE_AT))) {
     throw new HeddleError('UNAUTHENTICATED', 'the signature over the challenge is not that of the endpoint it names')
   }

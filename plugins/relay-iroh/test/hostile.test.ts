@@ -1,0 +1,124 @@
+/**
+ * Hostile clients against a relay in a process of its own, while an honest pair goes on exchanging: whatever they do, the
+ * pair is served, the relay's memory stays bounded, and afterwards nothing is left of them.
+ */
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { FRAME } from '../src/protocol/index.js'
+import type { AttackName } from './process/hostile.js'
+import { Process } from './process/process.js'
+import type { RelayReport } from './process/relay.js'
+import { datagram, type Identity, newIdentity, RawClient } from './raw-client.js'
+
+const QUEUE_BYTES_TOTAL_MAX = 16 * 1024 * 1024
+const RSS_GROWTH_BYTES_MAX = 100_000_000
+/** The machine is busy with the attack and with other tests; seconds would mean that somebody waits for the attacker. */
+const ROUND_TRIP_MS_MAX = 1_500
+const REPEAT_MS = 250
+
+interface Attack {
+  readonly name: AttackName
+  /** What the relay must have counted. */
+  readonly counter?: string
+  /** Frames for the pair may be dropped, as a network would. */
+  readonly isLossy?: boolean
+}
+
+const ATTACKS: readonly Attack[] = [
+  { name: 'garbageForHandshakes', counter: 'handshakesRefused' },
+  { name: 'wrongSignatures', counter: 'handshakesRefused' },
+  { name: 'replayedProofs', counter: 'handshakesRefused' },
+  { name: 'silentConnections', counter: 'refusedBusy' },
+  { name: 'textMessages', counter: 'protocolErrors' },
+  { name: 'oversizedFrames', counter: 'protocolErrors' },
+  { name: 'fragments', counter: 'protocolErrors' },
+  { name: 'pingsWithoutReading', counter: 'clientsThrottled' },
+  { name: 'floodOfTinyFrames', counter: 'clientsThrottled' },
+  { name: 'floodOfLargeFrames', counter: 'clientsThrottled' },
+  { name: 'floodAtTheVictim', counter: 'clientsThrottled', isLossy: true },
+  { name: 'thousandsOfDestinations', counter: 'framesUnroutable' },
+  { name: 'slowReaders', counter: 'framesDropped' }
+]
+
+let relay: Process
+let attacker: Process
+let url: string
+let baseline: RelayReport
+
+beforeAll(async () => {
+  relay = new Process('./relay.ts', [JSON.stringify({ queueBytesTotalMax: QUEUE_BYTES_TOTAL_MAX })])
+  attacker = new Process('./hostile.ts', [])
+  url = (await relay.next<{ url: string }>()).url
+  baseline = await relay.ask<RelayReport>({ gc: true })
+}, 30_000)
+
+afterAll(async () => {
+  await attacker[Symbol.asyncDispose]()
+  await relay[Symbol.asyncDispose]()
+})
+
+it.each(ATTACKS)('$name hurts nobody else', { timeout: 60_000 }, async ({ name, counter, isLossy = false }) => {
+  const [ada, bob] = [newIdentity(), newIdentity()]
+  using a = await RawClient.open(url, ada)
+  using b = await RawClient.open(url, bob)
+  const before = await relay.ask<RelayReport>({})
+  const stop = new AbortController()
+  const exchanging = exchange(a, b, { ada, bob }, stop.signal)
+  await attacker.ask({ name, url, victim: Buffer.from(bob.id).toString('hex') })
+  const during = await relay.ask<RelayReport>({})
+  stop.abort()
+  const { roundTrips, repeated, longestMs } = await exchanging
+  const growth = during.rssBytes - baseline.rssBytes
+  console.info(
+    `${name}: ${roundTrips} round trips, longest ${longestMs.toFixed(0)} ms, ${repeated} repeated; ` +
+      `${(growth / 1e6).toFixed(0)} MB more, ${(during.cpuMs - before.cpuMs).toFixed(0)} ms CPU`
+  )
+  if (counter !== undefined) expect(during.counters[counter]).toBeGreaterThan(before.counters[counter] ?? 0)
+  expect(roundTrips).toBeGreaterThan(20)
+  expect(longestMs).toBeLessThan(ROUND_TRIP_MS_MAX)
+  if (!isLossy) expect(repeated).toBe(0)
+  expect(growth).toBeLessThan(RSS_GROWTH_BYTES_MAX)
+  expect(during.load.queuedBytes).toBeLessThan(QUEUE_BYTES_TOTAL_MAX + 100 * 64 * 1024)
+  await expect
+    .poll(async () => (await relay.ask<RelayReport>({})).load, { timeout: 15_000 })
+    .toEqual({ endpoints: 2, connections: 2, queuedBytes: 0 })
+})
+
+/** The pair: what one sends comes back from the other, byte for byte, again and again. A lost frame is repeated. */
+async function exchange(
+  a: RawClient,
+  b: RawClient,
+  { ada, bob }: { readonly ada: Identity; readonly bob: Identity },
+  signal: AbortSignal
+): Promise<{ readonly roundTrips: number; readonly repeated: number; readonly longestMs: number }> {
+  const isFrom = (frame: Uint8Array, { id }: Identity) => Buffer.from(frame.subarray(1, 33)).equals(id)
+  let arrived: (payload: Uint8Array) => void = () => {}
+  b.ws.on('message', (data: Buffer) => {
+    if (data[0] === FRAME.relayToClientDatagram && isFrom(data, ada)) b.send(datagram(ada.id, data.subarray(34)))
+  })
+  a.ws.on('message', (data: Buffer) => {
+    if (data[0] === FRAME.relayToClientDatagram && isFrom(data, bob)) arrived(data.subarray(34))
+  })
+  let roundTrips = 0
+  let repeated = 0
+  let longestMs = 0
+  while (!signal.aborted) {
+    const payload = crypto.getRandomValues(new Uint8Array(1000))
+    const beganMs = performance.now()
+    await new Promise<void>((resolve) => {
+      const send = () => a.send(datagram(bob.id, payload))
+      const timer = setInterval(() => {
+        repeated += 1
+        send()
+      }, REPEAT_MS)
+      arrived = (received) => {
+        if (!Buffer.from(payload).equals(received)) return
+        clearInterval(timer)
+        resolve()
+      }
+      send()
+    })
+    roundTrips += 1
+    longestMs = Math.max(longestMs, performance.now() - beganMs)
+  }
+  return { roundTrips, repeated, longestMs }
+}
