@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest'
 import { newCounters } from './counters.js'
 import { FRAME, keyOf, type Status } from './protocol/index.js'
-import { PEERS_MAX, type Party, STANDBY_MAX, Switchboard } from './switchboard.js'
+import { type Party, PEERS_MAX, STANDBY_MAX, Switchboard } from './switchboard.js'
 
 function party(
   number: number

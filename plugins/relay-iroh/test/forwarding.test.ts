@@ -269,6 +269,26 @@ describe('a client that does not read', () => {
     expect(host.relay.counters.clientsLost).toBe(0)
   })
 
+  it('is not answered every WebSocket ping', async () => {
+    await using host = await relayHost(UNMETERED)
+    using slow = await RawClient.open(host.url)
+    let pongs = 0
+    slow.ws.on('pong', () => {
+      pongs += 1
+    })
+    slow.ws.pause()
+    const pings = 200_000
+    for (let sent = 0; sent < pings; sent += 1000) {
+      for (let count = 0; count < 1000; count++) slow.ws.ping(bytes(125))
+      while (slow.ws.bufferedAmount > 1e6) await new Promise((resolve) => setImmediate(resolve))
+    }
+    slow.send(Uint8Array.of(FRAME.ping, 1, 2, 3, 4, 5, 6, 7, 8))
+    slow.ws.resume()
+    await slow.next(FRAME.pong)
+    expect(pongs).toBeGreaterThan(100)
+    expect(pongs).toBeLessThan(pings / 2)
+  })
+
   it('is given up when its full queue has not moved for a while', async () => {
     const clock = createVirtualClock(0)
     await using host = await relayHost({ queueBytesMax: 256 * 1024, ...UNMETERED }, { clock })
@@ -285,5 +305,30 @@ describe('a client that does not read', () => {
     await expect.poll(() => host.relay.counters.clientsLost).toBe(1)
     await a.settled()
     expect(host.relay.load).toEqual({ endpoints: 1, connections: 1, queuedBytes: 0 })
+  })
+
+  it('shares the room of all queues: above it each has 64 KiB', async () => {
+    const total = 512 * 1024
+    await using host = await relayHost({ queueBytesTotalMax: total, ...UNMETERED })
+    const targets = Array.from({ length: 4 }, newIdentity)
+    using a = await RawClient.open(host.url)
+    const slow = await Promise.all(targets.map((target) => RawClient.open(host.url, target)))
+    for (const { ws } of slow) ws.pause()
+    const droppedFor = async (target: Uint8Array) => {
+      const before = host.relay.counters.framesDropped
+      while (host.relay.counters.framesDropped < before + 20) {
+        for (let index = 0; index < 20; index++) a.send(datagram(target, bytes(30_000)))
+        await a.settled()
+      }
+    }
+    for (const { id } of targets) await droppedFor(id)
+    expect(host.relay.load.queuedBytes).toBeGreaterThan(total)
+    expect(host.relay.load.queuedBytes).toBeLessThan(total + 30_048 + 3 * 64 * 1024)
+    const bob = newIdentity()
+    using b = await RawClient.open(host.url, bob)
+    a.send(datagram(bob.id, bytes(60_000)))
+    await b.next(FRAME.relayToClientDatagram)
+    for (const client of slow) client[Symbol.dispose]()
+    await expect.poll(() => host.relay.load.queuedBytes).toBe(0)
   })
 })

@@ -1,7 +1,8 @@
 /** The way in: proofs that are right, wrong or copied, the policy, and strangers that take their time. */
+
+import { type Authorize, anyOf, members, tokens } from '@heddle/relay-iroh'
 import { createVirtualClock } from '@heddle/transport-memory'
 import { describe, expect, it } from 'vitest'
-import { anyOf, everyone, members, tokens } from '@heddle/relay-iroh'
 import { FRAME } from '../src/protocol/index.js'
 import { relayHost } from './host.js'
 import { clientAuth, datagram, newIdentity, RawClient } from './raw-client.js'
@@ -216,7 +217,7 @@ describe('a policy', () => {
   })
 
   it('has to be there', async () => {
-    await expect(relayHost({ authorize: undefined as unknown as typeof everyone })).rejects.toMatchObject({
+    await expect(relayHost({ authorize: undefined as unknown as Authorize })).rejects.toMatchObject({
       code: 'CONFIG_INVALID',
       message: expect.stringContaining('"authorize"')
     })

@@ -6,6 +6,8 @@ import { fileURLToPath } from 'node:url'
 
 const runner = fileURLToPath(new URL('./run.mjs', import.meta.url))
 
+const LEAVE_TIMEOUT_MS = 10_000
+
 export class Process implements AsyncDisposable {
   readonly #child: ChildProcess
   readonly #ended: Promise<unknown>
@@ -53,9 +55,11 @@ export class Process implements AsyncDisposable {
     await this.#ended
   }
 
-  /** Closes its input, upon which it leaves. */
+  /** Closes its input, upon which it leaves, or is made to. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#child.stdin?.end()
+    const timer = setTimeout(() => this.#child.kill('SIGKILL'), LEAVE_TIMEOUT_MS)
     await this.#ended
+    clearTimeout(timer)
   }
 }
