@@ -16,7 +16,7 @@ export async function main(options: string): Promise<void> {
   const print = (value: unknown) => process.stdout.write(`${JSON.stringify(value)}\n`)
   print({ url: host.url })
   for await (const line of createInterface({ input: process.stdin })) {
-    if ((JSON.parse(line) as { readonly gc?: boolean }).gc === true) globalThis.gc?.()
+    if ((JSON.parse(line) as { readonly gc?: boolean }).gc === true) await collectGarbage()
     const { user, system } = process.cpuUsage()
     const memory = process.memoryUsage()
     print({
@@ -29,4 +29,12 @@ export async function main(options: string): Promise<void> {
   }
   await host[Symbol.asyncDispose]()
   process.exit()
+}
+
+/** Buffers are given back some time after their owners were found to be garbage. */
+async function collectGarbage(): Promise<void> {
+  for (let round = 0; round < 3; round++) {
+    globalThis.gc?.()
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
 }
