@@ -71,7 +71,7 @@ describe('a datagram', () => {
 
 describe('a client that breaks the protocol', () => {
   it.each([
-    ['a text message', 'hello'],
+    ['a text message, even of the right bytes', String.fromCharCode(FRAME.ping, 1, 2, 3, 4, 5, 6, 7, 8)],
     ['an empty frame', new Uint8Array(0)],
     ['a frame of the relay', Uint8Array.of(FRAME.endpointGone, ...bytes(32))],
     ['a datagram without its ECN byte', Uint8Array.of(FRAME.clientToRelayDatagram, ...bytes(32))]
@@ -267,6 +267,20 @@ describe('a client that does not read', () => {
     slow.ws.resume()
     await expect.poll(() => host.relay.load.queuedBytes).toBe(0)
     expect(host.relay.counters.clientsLost).toBe(0)
+  })
+
+  it('has a queue bounded in frames too', async () => {
+    await using host = await relayHost({ queueFramesMax: 16, ...UNMETERED })
+    const bob = newIdentity()
+    using a = await RawClient.open(host.url)
+    using slow = await RawClient.open(host.url, bob)
+    slow.ws.pause()
+    while (host.relay.counters.framesDropped < 20) {
+      for (let index = 0; index < 40; index++) a.send(datagram(bob.id, bytes(10_000)))
+      await a.settled()
+    }
+    expect(host.relay.load.queuedBytes).toBeGreaterThan(0)
+    expect(host.relay.load.queuedBytes).toBeLessThanOrEqual(16 * (10_000 + 34 + 4))
   })
 
   it('is not answered every WebSocket ping', async () => {

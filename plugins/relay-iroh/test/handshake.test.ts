@@ -55,6 +55,20 @@ describe('a client', () => {
     await client.next(FRAME.serverDeniesAuth)
   })
 
+  it.each([[0x00], [0x80]])(
+    'whose key is a point of small order is denied: anybody can sign for it (sign %i)',
+    async (sign) => {
+      await using host = await relayHost()
+      using client = await RawClient.connect(host.url)
+      await client.next(FRAME.serverChallenge)
+      // Neutral element and zero: right for every message by the equation of Ed25519.
+      const neutral = Uint8Array.of(1, ...new Uint8Array(31))
+      const key = neutral.with(31, sign)
+      client.send(Uint8Array.of(FRAME.clientAuth, ...key, 64, ...neutral, ...new Uint8Array(32)))
+      await client.next(FRAME.serverDeniesAuth)
+    }
+  )
+
   it('that replays a proof it has seen is denied: every connection has its own challenge', async () => {
     await using host = await relayHost()
     using victim = await RawClient.connect(host.url)
@@ -70,19 +84,19 @@ describe('a client', () => {
   })
 
   it.each([
-    ['nothing', new Uint8Array(0)],
-    ['another frame', Uint8Array.of(FRAME.ping, 1, 2, 3, 4, 5, 6, 7, 8)],
-    ['a datagram', datagram(newIdentity().id, new Uint8Array(10))],
-    ['a proof cut short', new Uint8Array(97).fill(1)],
-    ['a proof with more behind it', new Uint8Array(99).fill(1)],
-    ['a key that is no point', Uint8Array.of(1, ...new Uint8Array(32).fill(255), 64, ...new Uint8Array(64))],
-    ['text', 'hello']
-  ])('that sends %s instead of a proof is turned away', async (_, message) => {
+    ['nothing', new Uint8Array(0), 1002],
+    ['another frame', Uint8Array.of(FRAME.ping, 1, 2, 3, 4, 5, 6, 7, 8), 1002],
+    ['a datagram', datagram(newIdentity().id, new Uint8Array(10)), 1002],
+    ['a proof cut short', Uint8Array.of(1, ...new Uint8Array(32), 64, ...new Uint8Array(63)), 1002],
+    ['a proof with more behind it', Uint8Array.of(1, ...new Uint8Array(32), 64, ...new Uint8Array(65)), 1002],
+    ['a key that is no point', Uint8Array.of(1, ...new Uint8Array(32).fill(255), 64, ...new Uint8Array(64)), 1008],
+    ['text', 'hello', 1002]
+  ])('that sends %s instead of a proof is turned away', async (_, message, code) => {
     await using host = await relayHost()
     using client = await RawClient.connect(host.url)
     await client.next(FRAME.serverChallenge)
     client.ws.send(message)
-    expect([1002, 1008]).toContain(await client.closed)
+    expect(await client.closed).toBe(code)
     await expect.poll(() => host.relay.load.connections).toBe(0)
     expect(host.relay.counters).toMatchObject({ clientsAccepted: 0, handshakesRefused: 1 })
   })

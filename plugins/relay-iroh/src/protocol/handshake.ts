@@ -15,6 +15,20 @@ const SIGNATURE_AT = CLIENT_AUTH_BYTES - SIGNATURE_BYTES
 const DERIVATION_CONTEXT = new TextEncoder().encode('iroh-relay handshake v1 challenge signature')
 
 /**
+ * The points of small order, in every encoding, without the sign bit. Anyone can make signatures that verify under them, and
+ * OpenSSL accepts those (iroh's own relay does not).
+ */
+const SMALL_ORDER_KEYS: ReadonlySet<string> = new Set([
+  '0000000000000000000000000000000000000000000000000000000000000000',
+  '0100000000000000000000000000000000000000000000000000000000000000',
+  '26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05',
+  'c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a',
+  'ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f',
+  'edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f',
+  'eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f'
+])
+
+/**
  * The EndpointId that a ClientAuth frame proves; 32 bytes owned by the caller. Throws MALFORMED when it is no such frame,
  * UNAUTHENTICATED when the signature is not that key's over this challenge.
  */
@@ -40,6 +54,9 @@ export function signedMessage(challenge: Uint8Array): Uint8Array {
 }
 
 function isSigned(publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean {
+  const unsigned = Buffer.from(publicKey)
+  unsigned[31] = (unsigned[31] ?? 0) & 0x7f
+  if (SMALL_ORDER_KEYS.has(unsigned.toString('hex'))) return false
   const x = Buffer.from(publicKey).toString('base64url')
   // Any 32 bytes make a key object; one that is no point of the curve verifies nothing.
   return verify(null, message, createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x }, format: 'jwk' }), signature)
