@@ -38,7 +38,7 @@ export async function admit(
     if (isAllowed === undefined || isOver) return undefined
     if (isAllowed) return endpointId
     counters.clientsDenied += 1
-    turnAway(link, new HeddleError('FORBIDDEN', 'not allowed to use this relay'))
+    turnAway(link, new HeddleError('FORBIDDEN', 'this endpoint may not use this relay; ask its operator'))
   } catch (error) {
     if (isOver) return undefined
     counters.handshakesRefused += 1
@@ -46,7 +46,10 @@ export async function admit(
       turnAway(link, error)
     } else {
       context.log('error', 'iroh-relay.authorize-failed', { remote: link.remote, error })
-      turnAway(link, new HeddleError('INTERNAL', 'the relay could not find out whether this endpoint may use it'))
+      turnAway(
+        link,
+        new HeddleError('INTERNAL', 'the relay could not find out whether this endpoint may use it; its log says why')
+      )
     }
   }
   return undefined

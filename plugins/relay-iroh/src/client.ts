@@ -70,7 +70,7 @@ export class Client implements Party, LinkHandlers, Disposable {
 
   /** The policy has changed its mind. */
   expelled(): void {
-    void this.link.close(CLOSE.refused, 'not allowed to use this relay any more')
+    void this.link.close(CLOSE.refused, 'this endpoint may not use this relay any more; ask its operator')
   }
 
   /** Says when to come back and closes. */

@@ -321,6 +321,29 @@ describe('a client that does not read', () => {
     expect(host.relay.load).toEqual({ endpoints: 1, connections: 1, queuedBytes: 0 })
   })
 
+  it('is not given up when its queue was empty until now', async () => {
+    const clock = createVirtualClock(0)
+    await using host = await relayHost(
+      { queueBytesMax: FRAME_BODY_BYTES_MAX + 1, pingIntervalMs: 3_600_000, ...UNMETERED },
+      { clock }
+    )
+    const [bob, nobody] = [newIdentity(), newIdentity()]
+    using a = await RawClient.open(host.url)
+    using _b = await RawClient.open(host.url, bob)
+    const socket = (a.ws as unknown as { readonly _socket: { cork(): void; uncork(): void } })._socket
+    for (let nowMs = 11_000; host.relay.counters.framesDropped === 0; nowMs += 11_000) {
+      await clock.run({ untilMs: nowMs })
+      // A read takes 64 KiB, in the middle of the second frame: the rest of it comes with all the small ones.
+      socket.cork()
+      a.send(datagram(nobody.id, bytes(60_000)))
+      a.send(datagram(bob.id, bytes(60_000)))
+      for (let index = 0; index < 90; index++) a.send(datagram(bob.id, bytes(100)))
+      socket.uncork()
+      await a.settled()
+    }
+    expect(host.relay.counters.clientsLost).toBe(0)
+  })
+
   it('shares the room of all queues: above it each has 64 KiB', async () => {
     const total = 512 * 1024
     await using host = await relayHost({ queueBytesTotalMax: total, ...UNMETERED })

@@ -12,7 +12,7 @@ import { TokenBucket } from './bucket.js'
 import { Outbox, type QueuedTotal } from './outbox.js'
 
 /** Close codes (RFC 6455 §7.4.1). */
-export const CLOSE = { goingAway: 1001, protocolError: 1002, refused: 1008, internal: 1011, busy: 1013 } as const
+export const CLOSE = { goingAway: 1001, protocolError: 1002, refused: 1008, internal: 1011 } as const
 
 /** What each frame costs the relay at least, in bytes of the client's allowance: tiny ones are not cheap. */
 const FRAME_COST_BYTES = 512

@@ -39,7 +39,7 @@ export class Outbox {
     this.#movedAtMs = now()
   }
 
-  /** When anything last left for the network, milliseconds since the epoch. */
+  /** When anything last left for the network, or came after nothing had waited; milliseconds since the epoch. */
   get movedAtMs(): number {
     return this.#movedAtMs
   }
@@ -53,6 +53,7 @@ export class Outbox {
       this.#socket.cork()
       process.nextTick(this.#uncork)
     }
+    if (this.#written === this.#flushed) this.#movedAtMs = this.#now()
     this.#corked += 1
     this.#written += 1
     this.#ws.send(this.#isBackedUp ? ownCopy(frame) : frame, SEND_OPTIONS, this.#onWritten)

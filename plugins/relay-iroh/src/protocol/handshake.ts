@@ -43,7 +43,7 @@ export function provenEndpointId(frame: Uint8Array, challenge: Uint8Array): Uint
   // A copy: it stays for as long as the client, and the frame is a view of all that was read with it.
   const endpointId = new Uint8Array(frame.subarray(1, 1 + ENDPOINT_ID_BYTES))
   if (!isSigned(endpointId, signedMessage(challenge), frame.subarray(SIGNATURE_AT))) {
-    throw new HeddleError('UNAUTHENTICATED', 'the signature over the challenge is not that of the endpoint it names')
+    throw new HeddleError('UNAUTHENTICATED', 'the signature is not that of the endpoint it names')
   }
   return endpointId
 }
