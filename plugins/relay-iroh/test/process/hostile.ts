@@ -117,16 +117,22 @@ const attacks = {
     closeAll(clients)
   },
 
-  // Few: the kernels hold megabytes for each before anything waits in the relay.
   async slowReaders(url) {
-    const targets = Array.from({ length: 3 }, newIdentity)
+    const targets = [newIdentity(), newIdentity()]
     const slow = await Promise.all(targets.map((target) => RawClient.open(url, target)))
     for (const { ws } of slow) ws.pause()
     const clients = await open(url, 4)
-    let next = 0
-    await flood(clients, () =>
-      datagram(targets[next++ % targets.length]?.id ?? randomBytes(32), new Uint8Array(30_000))
-    )
+    const frames = targets.map(({ id }) => datagram(id, new Uint8Array(30_000)))
+    // The kernels hold megabytes for each reader before anything waits in the relay.
+    for (let sentBytes = 0; sentBytes < 30e6; ) {
+      for (const { ws } of clients) {
+        for (const frame of ws.bufferedAmount < 1e6 ? frames : []) {
+          ws.send(frame)
+          sentBytes += frame.length
+        }
+      }
+      await new Promise((resolve) => setImmediate(resolve))
+    }
     closeAll([...slow, ...clients])
   }
 } as const satisfies Record<string, (url: string, victim: Uint8Array) => Promise<void>>
