@@ -13,17 +13,21 @@ import { CHALLENGE_BYTES, malformed, provenEndpointId, serverChallenge, serverDe
  */
 export async function admit(
   link: Link,
-  applicant: Applicant,
+  applicant: Omit<Applicant, 'signal'>,
   authorize: Authorize,
   host: LinkHost
 ): Promise<Uint8Array | undefined> {
   const { context, counters, limits } = host
+  const stop = new AbortController()
   let isOver = false
   using _timer = context.clock.setTimer(limits.handshakeTimeoutMs, () => {
     isOver = true
     counters.handshakesTimedOut += 1
-    turnAway(link, new HeddleError('UNAUTHENTICATED', `no proof of its key within ${limits.handshakeTimeoutMs} ms`))
+    const error = new HeddleError('UNAUTHENTICATED', `no proof of its key within ${limits.handshakeTimeoutMs} ms`)
+    turnAway(link, error)
+    stop.abort(error)
   })
+  void link.closed.then(() => stop.abort(new HeddleError('TRANSPORT_CLOSED', 'the client has left the iroh relay')))
   const challenge = context.random(CHALLENGE_BYTES)
   const proof = firstMessage(link)
   link.send(serverChallenge(challenge))
@@ -34,13 +38,14 @@ export async function admit(
       return undefined
     }
     const endpointId = provenEndpointId(frame, challenge)
-    const isAllowed = await Promise.race([authorize(endpointId, applicant), link.closed.then(() => undefined)])
+    const answer = authorize(endpointId, { ...applicant, signal: stop.signal })
+    const isAllowed = await Promise.race([answer, link.closed.then(() => undefined)])
     if (isAllowed === undefined || isOver) return undefined
     if (isAllowed) return endpointId
     counters.clientsDenied += 1
     turnAway(link, new HeddleError('FORBIDDEN', 'this endpoint may not use this relay; ask its operator'))
   } catch (error) {
-    if (isOver) return undefined
+    if (stop.signal.aborted) return undefined
     counters.handshakesRefused += 1
     if (HeddleError.is(error)) {
       turnAway(link, error)

@@ -10,6 +10,8 @@ export interface Applicant {
   readonly token: string | undefined
   /** The network address it comes from. */
   readonly remote: string
+  /** Aborts when nobody waits for the answer any more. */
+  readonly signal: AbortSignal
 }
 
 /**
@@ -52,7 +54,7 @@ export function anyOf(...policies: readonly Authorize[]): Authorize {
   }
 }
 
-export function applicantOf(request: IncomingMessage): Applicant {
+export function applicantOf(request: IncomingMessage): Omit<Applicant, 'signal'> {
   const bearer = /^bearer (.+)$/i.exec(request.headers.authorization ?? '')?.[1]
   const query = (request.url ?? '').split('?', 2)[1] ?? ''
   return {

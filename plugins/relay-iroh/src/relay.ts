@@ -4,7 +4,7 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
-import type { Context } from '@heddle/core'
+import { type Context, HeddleError } from '@heddle/core'
 import { type WebSocket, WebSocketServer } from 'ws'
 import { admit } from './admission.js'
 import { type Applicant, applicantOf } from './authorize.js'
@@ -30,8 +30,11 @@ export interface IrohRelay extends AsyncDisposable {
   request(request: IncomingMessage, response: ServerResponse): boolean
   /** Takes the socket over when the request is for /relay and returns true; else leaves it alone and returns false. */
   upgrade(request: IncomingMessage, socket: Duplex, head: Uint8Array): boolean
-  /** Asks the policy again about every client, and closes those it refuses now. After the policy has changed. */
-  reauthorize(): Promise<void>
+  /**
+   * Asks the policy again about every client, and closes those it refuses now; to be called when it has changed. Throws
+   * ABORTED: then those it had not answered for are still there.
+   */
+  reauthorize(signal?: AbortSignal): Promise<void>
   /** Tells every client that the relay restarts, closes all, and takes nobody any more. May be repeated. */
   [Symbol.asyncDispose](): Promise<void>
 }
@@ -55,6 +58,9 @@ export function irohRelay(options: RelayOptions, context: Context): IrohRelay {
   return new Relay(resolveOptions(options), context)
 }
 
+/** What a client's request said about it, kept for when the policy is asked again. */
+type ApplicantFacts = Omit<Applicant, 'signal'>
+
 class Relay implements IrohRelay {
   readonly counters: Counters = newCounters()
   readonly #options: ResolvedOptions
@@ -62,7 +68,7 @@ class Relay implements IrohRelay {
   readonly #switchboard: Switchboard
   readonly #upgrader: WebSocketServer
   readonly #links = new Set<Link>()
-  readonly #clients = new Map<Client, Applicant>()
+  readonly #clients = new Map<Client, ApplicantFacts>()
   #handshakes = 0
   #draining: Promise<void> | undefined
 
@@ -124,14 +130,24 @@ class Relay implements IrohRelay {
     return true
   }
 
-  async reauthorize(): Promise<void> {
-    await Promise.all(
+  async reauthorize(signal = new AbortController().signal): Promise<void> {
+    const asked = Promise.all(
       Array.from(this.#clients, async ([client, applicant]) => {
-        if (await this.#isStillAllowed(client, applicant)) return
+        const isAllowed = await this.#isStillAllowed(client, { ...applicant, signal })
+        if (isAllowed || signal.aborted) return
         this.counters.clientsDenied += 1
         client.expelled()
       })
     )
+    await new Promise<void>((resolve, reject) => {
+      const onAbort = () => reject(aborted(signal))
+      if (signal.aborted) onAbort()
+      else signal.addEventListener('abort', onAbort, { once: true })
+      void asked.then(() => {
+        signal.removeEventListener('abort', onAbort)
+        resolve()
+      })
+    })
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -139,7 +155,7 @@ class Relay implements IrohRelay {
     await this.#draining
   }
 
-  async #serve(ws: WebSocket, socket: Duplex, applicant: Applicant): Promise<void> {
+  async #serve(ws: WebSocket, socket: Duplex, applicant: ApplicantFacts): Promise<void> {
     const version = SUBPROTOCOLS.find(({ name }) => name === ws.protocol)?.version ?? 1
     const link = new Link(ws, socket, applicant.remote, this.#host)
     this.#links.add(link)
@@ -151,7 +167,7 @@ class Relay implements IrohRelay {
     if (endpointId !== undefined) this.#admitted(link, endpointId, version, applicant)
   }
 
-  #admitted(link: Link, endpointId: Uint8Array, version: ProtocolVersion, applicant: Applicant): void {
+  #admitted(link: Link, endpointId: Uint8Array, version: ProtocolVersion, applicant: ApplicantFacts): void {
     this.counters.clientsAccepted += 1
     link.send(serverConfirmsAuth())
     const client = new Client(link, endpointId, version, this.#switchboard, this.#host)
@@ -185,4 +201,9 @@ class Relay implements IrohRelay {
   #log(level: 'debug' | 'warn', event: string, request: IncomingMessage, message: string): void {
     this.#host.context.log(level, event, { remote: request.socket.remoteAddress ?? 'unknown', message })
   }
+}
+
+function aborted(signal: AbortSignal): HeddleError {
+  const message = 'asking again who may use the iroh relay was aborted by the caller'
+  return new HeddleError('ABORTED', message, { cause: signal.reason })
 }

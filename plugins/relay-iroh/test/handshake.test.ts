@@ -1,6 +1,6 @@
 /** The way in: proofs that are right, wrong or copied, the policy, and strangers that take their time. */
 
-import { type Authorize, anyOf, members, tokens } from '@heddle/relay-iroh'
+import { type Applicant, type Authorize, anyOf, members, tokens } from '@heddle/relay-iroh'
 import { createVirtualClock } from '@heddle/transport-memory'
 import { describe, expect, it } from 'vitest'
 import { FRAME } from '../src/protocol/index.js'
@@ -153,8 +153,8 @@ describe('a client', () => {
 })
 
 describe('a policy', () => {
-  const proves = async (url: string, identity = newIdentity(), headers: Record<string, string> = {}) => {
-    using client = await RawClient.connect(url, undefined, headers)
+  const proves = async (url: string, identity = newIdentity(), headers: Record<string, string> = {}, query = '') => {
+    using client = await RawClient.connect(url, undefined, headers, query)
     client.send(clientAuth(identity, (await client.next(FRAME.serverChallenge)).subarray(1)))
     return await client.next(FRAME.serverConfirmsAuth).then(
       () => true,
@@ -175,7 +175,9 @@ describe('a policy', () => {
     await using host = await relayHost({ authorize: tokens(['right', 'also right']) })
     expect(await proves(host.url, undefined, { authorization: 'Bearer right' })).toBe(true)
     expect(await proves(host.url, undefined, { authorization: 'bearer also right' })).toBe(true)
+    expect(await proves(host.url, undefined, {}, '?token=also+right')).toBe(true)
     expect(await proves(host.url, undefined, { authorization: 'Bearer wrong' })).toBe(false)
+    expect(await proves(host.url, undefined, {}, '?token=wrong')).toBe(false)
     expect(await proves(host.url, undefined, { authorization: 'Basic right' })).toBe(false)
     expect(await proves(host.url)).toBe(false)
     expect(() => tokens([])).toThrow(expect.objectContaining({ code: 'CONFIG_INVALID' }))
@@ -228,6 +230,39 @@ describe('a policy', () => {
     expect(await goes.closed).toBe(1008)
     await stays.settled()
     expect(host.relay.load.endpoints).toBe(1)
+  })
+
+  it('is told when nobody waits for its answer any more', async () => {
+    const signals: AbortSignal[] = []
+    await using host = await relayHost({
+      authorize: (_, { signal }) => {
+        signals.push(signal)
+        return new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason)))
+      }
+    })
+    using client = await RawClient.connect(host.url)
+    client.send(clientAuth(newIdentity(), (await client.next(FRAME.serverChallenge)).subarray(1)))
+    await expect.poll(() => signals.length).toBe(1)
+    client[Symbol.dispose]()
+    await expect.poll(() => signals[0]?.aborted).toBe(true)
+    expect(signals[0]?.reason).toMatchObject({ code: 'TRANSPORT_CLOSED' })
+    expect(host.relay.counters).toMatchObject({ clientsAccepted: 0, clientsDenied: 0, handshakesRefused: 0 })
+  })
+
+  it('that is asked again in vain, until the caller aborts, expels nobody', async () => {
+    let isStuck = false
+    const authorize = (_: Uint8Array, { signal }: Applicant) =>
+      !isStuck ||
+      new Promise<boolean>((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason)))
+    await using host = await relayHost({ authorize })
+    using client = await RawClient.open(host.url)
+    isStuck = true
+    const controller = new AbortController()
+    const asking = expect(host.relay.reauthorize(controller.signal)).rejects.toMatchObject({ code: 'ABORTED' })
+    controller.abort()
+    await asking
+    await client.settled()
+    expect(host.relay.counters.clientsDenied).toBe(0)
   })
 
   it('has to be there', async () => {

@@ -59,9 +59,13 @@ export class RawClient implements Disposable {
   static async connect(
     url: string,
     protocols: string[] = ['iroh-relay-v2', 'iroh-relay-v1'],
-    headers: Record<string, string> = {}
+    headers: Record<string, string> = {},
+    query = ''
   ): Promise<RawClient> {
-    const ws = new WebSocket(`${url.replace('http', 'ws')}/relay`, protocols, { perMessageDeflate: false, headers })
+    const ws = new WebSocket(`${url.replace('http', 'ws')}/relay${query}`, protocols, {
+      perMessageDeflate: false,
+      headers
+    })
     const client = new RawClient(ws)
     await new Promise((resolve, reject) => {
       ws.once('open', resolve)
