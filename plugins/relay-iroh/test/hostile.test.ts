@@ -15,7 +15,7 @@ const RSS_GROWTH_BYTES_MAX = 100_000_000
 const BURST_BYTES = 128 * 1024
 /** The machine is busy with the attack and perhaps with more; an attack lasts 700 ms. */
 const ROUND_TRIP_MS_MAX = 5_000
-const ROUND_TRIPS_MIN = 15
+const ROUND_TRIPS_MIN = 5
 const PACE_MS = 3
 /** Where frames may be lost, the pair repeats them, as QUIC would. */
 const REPEAT_MS = 250

@@ -89,6 +89,10 @@ describe('without a direct route', { timeout: TIMEOUT_MS }, () => {
       `64 bytes there and back, p50: relayed ${relayed.p50Ms.toFixed(2)} ms, direct ${direct.p50Ms.toFixed(2)} ms, ` +
         `ratio ${ratio.toFixed(1)}`
     )
+    const near10 = await left.ask<Sent>({ do: 'send', to: near.id, bytes: MEGABYTES_10, seed: 1 })
+    const far10 = await left.ask<Sent>({ do: 'send', to: far.id, bytes: MEGABYTES_10, seed: 2 })
+    await annotate(`10 MB: relayed ${far10.ms.toFixed(0)} ms, direct ${near10.ms.toFixed(0)} ms`)
+    expect([near10.rightBytes, far10.rightBytes]).toEqual([MEGABYTES_10, MEGABYTES_10])
     expect(relayed.paths).toEqual({ isRelayed: true, isDirect: false })
     expect(direct.paths).toMatchObject({ isRelayed: false })
     expect(ratio).toBeLessThan(15)
