@@ -1,0 +1,237 @@
+/**
+ * An Automerge document as the core uses it: updates of others go in through `apply`, what the app changes through the
+ * handle comes out through `flush` (SPEC PLUGIN-*). The backend's `open` makes it.
+ */
+import * as A from '@automerge/automerge'
+import { type Context, type CrdtDoc, type CrdtInit, HeddleError } from '@heddle/core'
+import { byteLength, type Chunked, type Chunks, joinChunks } from './chunks.js'
+import type { AutomergeChange, AutomergeHandle, Root } from './handle.js'
+import { documentToJson } from './json.js'
+import { decodeVersion, encodeVersion, hex } from './version.js'
+import { Waiting } from './waiting.js'
+
+const ACTOR_BYTES = 16
+/** A difference beyond this is compared with the whole document, which is written far more tightly. */
+const DIFF_BYTES_UNCOMPARED_MAX = 64 * 1024
+
+export class AutomergeDocument implements CrdtDoc<AutomergeHandle> {
+  readonly native: AutomergeHandle
+  readonly #chunks: Chunks
+  readonly #context: Pick<Context, 'clock' | 'log'>
+  readonly #waiting = new Waiting()
+  readonly #callbacks = new Set<{ readonly callback: () => void }>()
+  readonly #listeners = new Set<(change: AutomergeChange) => void>()
+  #doc: A.Doc<Root>
+  #state: 'open' | 'tainted' | 'disposed' = 'open'
+  /** What was changed here; `#settled` changes before these were confirmed and dropped. */
+  #local: A.Change[] = []
+  #settled = 0
+
+  /** Throws CRDT_MALFORMED. */
+  constructor({ actor, snapshot, updates = [] }: CrdtInit, chunks: Chunks, context: Pick<Context, 'clock' | 'log'>) {
+    this.#chunks = chunks
+    this.#context = context
+    this.native = this.#handle()
+    const id = hex(actor.subarray(0, ACTOR_BYTES))
+    this.#doc = A.init({ actor: id })
+    try {
+      this.apply(snapshot === undefined ? updates : [snapshot, ...updates])
+    } catch (cause) {
+      if (!HeddleError.is(cause, 'CRDT_TAINTED')) throw cause
+      throw new HeddleError('CRDT_MALFORMED', 'the stored Automerge document cannot be put together', { cause })
+    }
+    this.#avoidUsedActor(id)
+  }
+
+  apply(updates: readonly Uint8Array[]): { readonly applied: number; readonly pending: number } {
+    this.#checkUsable()
+    const chunked = this.#chunks.parse(updates)
+    const before = this.#doc
+    const changes = this.#takeDocuments(chunked)
+    if (changes.length > 0) this.#applyChanges(changes)
+    const waiting = this.#orTaint(() => {
+      return this.#waiting.update(
+        this.#doc,
+        chunked.map((one) => one.changes)
+      )
+    })
+    try {
+      this.#tellListeners(before, 'applyChanges')
+    } catch (error) {
+      // A listener of the app threw: the batch is in all the same.
+      this.#context.log('error', 'crdt-automerge.listener-threw', { error })
+    }
+    return { applied: updates.length - waiting, pending: this.#waiting.count }
+  }
+
+  flush(): { readonly bytes: Uint8Array; readonly confirm: () => void } | undefined {
+    this.#checkUsable()
+    if (this.#local.length === 0) return undefined
+    const end = this.#settled + this.#local.length
+    const confirm = () => {
+      const settled = Math.max(this.#settled, end)
+      this.#local.splice(0, settled - this.#settled)
+      this.#settled = settled
+    }
+    return { bytes: joinChunks(this.#local), confirm }
+  }
+
+  version(): Uint8Array {
+    this.#checkUsable()
+    return encodeVersion(this.#doc)
+  }
+
+  diff(since: Uint8Array): Uint8Array {
+    this.#checkUsable()
+    const changes = A.getChangesSince(this.#doc, decodeVersion(since))
+    const bytes = byteLength(changes)
+    if (bytes > DIFF_BYTES_UNCOMPARED_MAX) {
+      const whole = A.save(this.#doc)
+      if (whole.length < bytes) return whole
+    }
+    return joinChunks(changes)
+  }
+
+  snapshot(): Uint8Array {
+    this.#checkUsable()
+    return A.save(this.#doc)
+  }
+
+  onLocalChange(callback: () => void): Disposable {
+    this.#checkUsable()
+    const listener = { callback }
+    this.#callbacks.add(listener)
+    return { [Symbol.dispose]: () => void this.#callbacks.delete(listener) }
+  }
+
+  toJSON(): unknown {
+    this.#checkUsable()
+    return documentToJson(this.#doc)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#state === 'disposed') return
+    const wasTainted = this.#state === 'tainted'
+    this.#state = 'disposed'
+    this.#callbacks.clear()
+    this.#listeners.clear()
+    // A document that broke may still be held within the library; the garbage collector takes it.
+    if (!wasTainted) A.free(this.#doc)
+  }
+
+  #handle(): AutomergeHandle {
+    const handle: AutomergeHandle = {
+      doc: () => this.#doc,
+      change: (fn, options = {}) => {
+        const time = Math.floor(this.#context.clock.now() / 1000)
+        this.#changeLocally('change', () => A.change(this.#doc, { time, ...options }, fn))
+      },
+      merge: (other) => this.#changeLocally('merge', () => this.#orTaint(() => A.merge(this.#doc, other))),
+      on: (_, listener) => void this.#listeners.add(listener),
+      off: (_, listener) => void this.#listeners.delete(listener)
+    }
+    return Object.freeze(handle)
+  }
+
+  #changeLocally(source: A.PatchSource, change: () => A.Doc<Root>): void {
+    this.#checkUsable()
+    const before = this.#doc
+    const heads = A.getHeads(before)
+    this.#doc = change()
+    const changes = A.getChangesSince(this.#doc, heads)
+    if (changes.length === 0) return
+    this.#local.push(...changes)
+    try {
+      this.#tellListeners(before, source)
+    } finally {
+      for (const { callback } of [...this.#callbacks]) callback()
+    }
+  }
+
+  /** Returns the changes to apply, those of whole documents too. An empty document becomes the first one as it is. */
+  #takeDocuments(updates: readonly Chunked[]): A.Change[] {
+    const changes = updates.flatMap((update) => update.changes)
+    const documents = updates.flatMap((update) => update.documents)
+    if (documents.length === 0) return changes
+    const loaded: A.Doc<Root>[] = []
+    try {
+      for (const bytes of documents) loaded.push(A.load<Root>(bytes, { actor: A.getActorId(this.#doc) }))
+    } catch (cause) {
+      for (const doc of loaded) A.free(doc)
+      const message = 'an Automerge document cannot be loaded; nothing of the batch was applied'
+      throw new HeddleError('CRDT_MALFORMED', message, { cause })
+    }
+    const [first, ...others] = loaded
+    // Applying each change of a large history takes ten times as long as loading it.
+    if (first !== undefined && this.#isEmpty) this.#doc = first
+    else others.push(...loaded.slice(0, 1))
+    const backend = A.getBackend(this.#doc)
+    const added = others.flatMap((doc) => backend.getChangesAdded(A.getBackend(doc)))
+    for (const doc of others) A.free(doc)
+    return [...added, ...changes]
+  }
+
+  get #isEmpty(): boolean {
+    return A.getHeads(this.#doc).length === 0 && this.#waiting.count === 0
+  }
+
+  #applyChanges(changes: A.Change[]): void {
+    try {
+      this.#doc = A.applyChanges(this.#doc, changes)[0]
+    } catch (cause) {
+      // The library reads all changes before it applies the first one; later it may stop half-way.
+      if (cause instanceof RangeError && cause.message.startsWith('error loading change')) {
+        const message = 'an Automerge change cannot be read; nothing of the batch was applied'
+        throw new HeddleError('CRDT_MALFORMED', message, { cause })
+      }
+      this.#state = 'tainted'
+      throw tainted(cause)
+    }
+  }
+
+  /** The changes of an actor are numbered: whoever goes on with one that was used breaks the document for everybody. */
+  #avoidUsedActor(id: string): void {
+    for (let n = 1; A.getLastLocalChange(this.#doc) !== undefined; n++) {
+      const actor = id + n.toString(16).padStart(8, '0')
+      this.#context.log('warn', 'crdt-automerge.actor-clash', { actor })
+      this.#doc = A.clone(this.#doc, { actor })
+    }
+  }
+
+  #tellListeners(before: A.Doc<Root>, source: A.PatchSource): void {
+    const after = this.#doc
+    if (this.#listeners.size === 0 || before === after) return
+    const patches = A.diff(after, A.getHeads(before), A.getHeads(after))
+    const change = { handle: this.native, doc: after, patches, patchInfo: { before, after, source } }
+    const errors: unknown[] = []
+    for (const listener of [...this.#listeners]) {
+      try {
+        listener(change)
+      } catch (error) {
+        errors.push(error)
+      }
+    }
+    if (errors.length > 0) throw errors[0]
+  }
+
+  #orTaint<T>(action: () => T): T {
+    try {
+      return action()
+    } catch (cause) {
+      this.#state = 'tainted'
+      throw tainted(cause)
+    }
+  }
+
+  #checkUsable(): void {
+    if (this.#state === 'tainted') throw tainted()
+    if (this.#state === 'disposed') {
+      throw new HeddleError('DISPOSED', 'the Automerge document was used after it was disposed of')
+    }
+  }
+}
+
+function tainted(cause?: unknown): HeddleError {
+  const what = 'an update broke the Automerge document half-way; open it anew from its snapshot and updates'
+  return new HeddleError('CRDT_TAINTED', what, { cause })
+}

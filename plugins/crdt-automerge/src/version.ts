@@ -1,0 +1,40 @@
+/**
+ * How a replica says what it has: the hashes of its newest changes, and of some older ones at growing distances. Who does
+ * not know the newest finds one that both have, and sends what came after it. A clock of all actors would name the
+ * difference exactly, but takes a walk over the whole history. The document calls it.
+ */
+import { type Doc, getBackend, getHeads, type Heads } from '@automerge/automerge'
+import { HeddleError } from '@heddle/core'
+
+const HASH_BYTES = 32
+
+/** The version of a document; a new array. */
+export function encodeVersion(doc: Doc<unknown>): Uint8Array {
+  const hashes = new Set(getHeads(doc).toSorted())
+  const history = getBackend(doc).topoHistoryTraversal()
+  for (let distance = 2; distance <= history.length; distance *= 2) {
+    const hash = history[history.length - distance]
+    if (hash !== undefined) hashes.add(hash)
+  }
+  const out = new Uint8Array(HASH_BYTES * hashes.size)
+  let at = 0
+  for (const hash of hashes) {
+    for (let i = 0; i < HASH_BYTES; i++) out[at + i] = Number.parseInt(hash.slice(2 * i, 2 * i + 2), 16)
+    at += HASH_BYTES
+  }
+  return out
+}
+
+/** Throws CRDT_MALFORMED. */
+export function decodeVersion(version: Uint8Array): Heads {
+  if (version.length % HASH_BYTES > 0) {
+    throw new HeddleError('CRDT_MALFORMED', `${version.length} bytes are no version of an Automerge document`)
+  }
+  const hashes: string[] = []
+  for (let at = 0; at < version.length; at += HASH_BYTES) hashes.push(hex(version.subarray(at, at + HASH_BYTES)))
+  return hashes
+}
+
+export function hex(bytes: Uint8Array): string {
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')
+}
