@@ -44,15 +44,13 @@ export class AutomergeDocument implements CrdtDoc<AutomergeHandle> {
   }
 
   apply(updates: readonly Uint8Array[]): { readonly applied: number; readonly pending: number } {
-    this.#checkUsable()
-    const chunked = this.#chunks.parse(updates)
     const before = this.#doc
-    const changes = this.#takeDocuments(chunked)
-    if (changes.length > 0) this.#applyChanges(changes)
-    const waiting = this.#orTaint(() => {
+    const waiting = this.#use(() => {
+      const chunked = this.#chunks.parse(updates)
+      this.#take(chunked)
       return this.#waiting.update(
         this.#doc,
-        chunked.map((one) => one.changes)
+        chunked.map(({ changes }) => changes)
       )
     })
     try {
@@ -77,24 +75,23 @@ export class AutomergeDocument implements CrdtDoc<AutomergeHandle> {
   }
 
   version(): Uint8Array {
-    this.#checkUsable()
-    return encodeVersion(this.#doc)
+    return this.#use(() => encodeVersion(this.#doc))
   }
 
   diff(since: Uint8Array): Uint8Array {
-    this.#checkUsable()
-    const changes = A.getChangesSince(this.#doc, decodeVersion(since))
-    const bytes = byteLength(changes)
-    if (bytes > DIFF_BYTES_UNCOMPARED_MAX) {
-      const whole = A.save(this.#doc)
-      if (whole.length < bytes) return whole
-    }
-    return joinChunks(changes)
+    return this.#use(() => {
+      const changes = A.getChangesSince(this.#doc, decodeVersion(since))
+      const bytes = byteLength(changes)
+      if (bytes > DIFF_BYTES_UNCOMPARED_MAX) {
+        const whole = A.save(this.#doc)
+        if (whole.length < bytes) return whole
+      }
+      return joinChunks(changes)
+    })
   }
 
   snapshot(): Uint8Array {
-    this.#checkUsable()
-    return A.save(this.#doc)
+    return this.#use(() => A.save(this.#doc))
   }
 
   onLocalChange(callback: () => void): Disposable {
@@ -105,8 +102,7 @@ export class AutomergeDocument implements CrdtDoc<AutomergeHandle> {
   }
 
   toJSON(): unknown {
-    this.#checkUsable()
-    return documentToJson(this.#doc)
+    return this.#use(() => documentToJson(this.#doc))
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -126,7 +122,7 @@ export class AutomergeDocument implements CrdtDoc<AutomergeHandle> {
         const time = Math.floor(this.#context.clock.now() / 1000)
         this.#changeLocally('change', () => A.change(this.#doc, { time, ...options }, fn))
       },
-      merge: (other) => this.#changeLocally('merge', () => this.#orTaint(() => A.merge(this.#doc, other))),
+      merge: (other) => this.#changeLocally('merge', () => this.#use(() => A.merge(this.#doc, other))),
       on: (_, listener) => void this.#listeners.add(listener),
       off: (_, listener) => void this.#listeners.delete(listener)
     }
@@ -148,45 +144,38 @@ export class AutomergeDocument implements CrdtDoc<AutomergeHandle> {
     }
   }
 
-  /** Returns the changes to apply, those of whole documents too. An empty document becomes the first one as it is. */
-  #takeDocuments(updates: readonly Chunked[]): A.Change[] {
-    const changes = updates.flatMap((update) => update.changes)
-    const documents = updates.flatMap((update) => update.documents)
-    if (documents.length === 0) return changes
+  /** Throws CRDT_MALFORMED with the document as it was; any other error means that it broke. */
+  #take(updates: readonly Chunked[]): void {
+    const documents = this.#load(updates.flatMap((update) => update.documents))
+    // Applying every change of a large history takes ten times as long as loading it.
+    const replacement = this.#isEmpty ? documents.shift() : undefined
+    const base = replacement ?? this.#doc
+    const added = documents.flatMap((doc) => A.getBackend(base).getChangesAdded(A.getBackend(doc)))
+    for (const doc of documents) A.free(doc)
+    const changes = [...added, ...updates.flatMap((update) => update.changes)]
+    try {
+      this.#doc = changes.length === 0 ? base : A.applyChanges(base, changes)[0]
+    } catch (cause) {
+      if (replacement === undefined && !isRefusal(cause)) throw cause
+      const message = 'Automerge refuses a change of the batch; nothing of the batch was applied'
+      throw new HeddleError('CRDT_MALFORMED', message, { cause })
+    }
+  }
+
+  #load(documents: readonly Uint8Array[]): A.Doc<Root>[] {
     const loaded: A.Doc<Root>[] = []
     try {
       for (const bytes of documents) loaded.push(A.load<Root>(bytes, { actor: A.getActorId(this.#doc) }))
+      return loaded
     } catch (cause) {
       for (const doc of loaded) A.free(doc)
-      const message = 'an Automerge document cannot be loaded; nothing of the batch was applied'
+      const message = 'Automerge cannot load a document of the batch; nothing of the batch was applied'
       throw new HeddleError('CRDT_MALFORMED', message, { cause })
     }
-    const [first, ...others] = loaded
-    // Applying each change of a large history takes ten times as long as loading it.
-    if (first !== undefined && this.#isEmpty) this.#doc = first
-    else others.push(...loaded.slice(0, 1))
-    const backend = A.getBackend(this.#doc)
-    const added = others.flatMap((doc) => backend.getChangesAdded(A.getBackend(doc)))
-    for (const doc of others) A.free(doc)
-    return [...added, ...changes]
   }
 
   get #isEmpty(): boolean {
     return A.getHeads(this.#doc).length === 0 && this.#waiting.count === 0
-  }
-
-  #applyChanges(changes: A.Change[]): void {
-    try {
-      this.#doc = A.applyChanges(this.#doc, changes)[0]
-    } catch (cause) {
-      // The library reads all changes before it applies the first one; later it may stop half-way.
-      if (cause instanceof RangeError && cause.message.startsWith('error loading change')) {
-        const message = 'an Automerge change cannot be read; nothing of the batch was applied'
-        throw new HeddleError('CRDT_MALFORMED', message, { cause })
-      }
-      this.#state = 'tainted'
-      throw tainted(cause)
-    }
   }
 
   /** The changes of an actor are numbered: whoever goes on with one that was used breaks the document for everybody. */
@@ -214,10 +203,13 @@ export class AutomergeDocument implements CrdtDoc<AutomergeHandle> {
     if (errors.length > 0) throw errors[0]
   }
 
-  #orTaint<T>(action: () => T): T {
+  /** What fails within the library leaves the document in no state to go on with. */
+  #use<T>(action: () => T): T {
+    this.#checkUsable()
     try {
       return action()
     } catch (cause) {
+      if (HeddleError.is(cause)) throw cause
       this.#state = 'tainted'
       throw tainted(cause)
     }
@@ -229,6 +221,11 @@ export class AutomergeDocument implements CrdtDoc<AutomergeHandle> {
       throw new HeddleError('DISPOSED', 'the Automerge document was used after it was disposed of')
     }
   }
+}
+
+/** The library reads all changes before it applies the first one: what it cannot read has changed nothing. */
+function isRefusal(cause: unknown): boolean {
+  return cause instanceof RangeError && cause.message.startsWith('error loading change')
 }
 
 function tainted(cause?: unknown): HeddleError {

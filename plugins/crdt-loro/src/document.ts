@@ -3,7 +3,7 @@
  * document comes out through `flush` (SPEC PLUGIN-*). The backend's `open` makes it.
  */
 import { type Context, type CrdtDoc, type CrdtInit, HeddleError } from '@heddle/core'
-import { LoroDoc, type PeerID, VersionVector } from 'loro-crdt'
+import { type ImportStatus, LoroDoc, type PeerID, VersionVector } from 'loro-crdt'
 import { joinBlobs, parseUpdates } from './blobs.js'
 import { documentToJson } from './json.js'
 import { Waiting } from './waiting.js'
@@ -44,54 +44,52 @@ export class LoroDocument implements CrdtDoc<LoroDoc> {
   }
 
   apply(updates: readonly Uint8Array[]): { readonly applied: number; readonly pending: number } {
-    this.#checkUsable()
-    const parsed = parseUpdates(updates)
-    try {
+    return this.#use(() => {
+      const parsed = parseUpdates(updates)
       const blobs = parsed.flat()
-      for (let i = 0; i < blobs.length; i += IMPORT_BLOBS_MAX) this.#import(blobs.slice(i, i + IMPORT_BLOBS_MAX))
+      for (let i = 0; i < blobs.length; i += IMPORT_BLOBS_MAX) {
+        this.#import(blobs.slice(i, i + IMPORT_BLOBS_MAX), blobs.length)
+      }
       const waiting = this.#waiting.update(this.native, parsed)
       return { applied: updates.length - waiting, pending: this.#waiting.count }
-    } catch (cause) {
-      this.#state = 'tainted'
-      throw tainted(cause)
-    }
+    })
   }
 
   flush(): { readonly bytes: Uint8Array; readonly confirm: () => void } | undefined {
-    this.#checkUsable()
-    this.native.commit()
-    const version = this.native.oplogVersion()
-    if (version.compare(this.#known) === 0) return undefined
-    const bytes = this.native.export({ mode: 'update', from: this.#known })
-    return { bytes, confirm: () => this.#know(version.toJSON()) }
+    return this.#use(() => {
+      this.native.commit()
+      const version = this.native.oplogVersion()
+      if (version.compare(this.#known) === 0) return undefined
+      const bytes = this.native.export({ mode: 'update', from: this.#known })
+      return { bytes, confirm: () => this.#know(version.toJSON()) }
+    })
   }
 
   version(): Uint8Array {
-    this.#checkUsable()
-    this.native.commit()
-    return this.native.oplogVersion().encode()
+    return this.#use(() => {
+      this.native.commit()
+      return this.native.oplogVersion().encode()
+    })
   }
 
   diff(since: Uint8Array): Uint8Array {
-    this.#checkUsable()
-    try {
-      const from = VersionVector.decode(since)
+    return this.#use(() => {
+      const from = decodeVersion(since)
       // What was dropped cannot be sent: only a replica without content of its own is helped then.
       if (this.native.isShallow() && !includes(from, this.native.shallowSinceVV())) return this.snapshot()
       return this.native.export({ mode: 'update', from })
-    } catch (cause) {
-      throw new HeddleError('CRDT_MALFORMED', `${since.length} bytes are no Loro version vector`, { cause })
-    }
+    })
   }
 
   snapshot({ shallow = false }: { readonly shallow?: boolean } = {}): Uint8Array {
-    this.#checkUsable()
-    this.native.commit()
-    const frontiers = this.native.oplogFrontiers()
-    const isShallow = shallow && frontiers.length > 0
-    const state = this.native.export(isShallow ? { mode: 'shallow-snapshot', frontiers } : { mode: 'snapshot' })
-    const pending = this.native.exportPendingUpdates()
-    return joinBlobs(pending === undefined ? [state] : [state, pending])
+    return this.#use(() => {
+      this.native.commit()
+      const frontiers = this.native.oplogFrontiers()
+      const isShallow = shallow && frontiers.length > 0
+      const state = this.native.export(isShallow ? { mode: 'shallow-snapshot', frontiers } : { mode: 'snapshot' })
+      const pending = this.native.exportPendingUpdates()
+      return joinBlobs(pending === undefined ? [state] : [state, pending])
+    })
   }
 
   onLocalChange(callback: () => void): Disposable {
@@ -102,8 +100,7 @@ export class LoroDocument implements CrdtDoc<LoroDoc> {
   }
 
   toJSON(): unknown {
-    this.#checkUsable()
-    return documentToJson(this.native)
+    return this.#use(() => documentToJson(this.native))
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -116,10 +113,20 @@ export class LoroDocument implements CrdtDoc<LoroDoc> {
     if (!wasTainted) this.native.free()
   }
 
-  #import(blobs: Uint8Array[]): void {
-    const { success } = this.native.importBatch(blobs)
+  #import(blobs: Uint8Array[], batchBlobs: number): void {
+    const { success } = this.#importBatch(blobs, batchBlobs)
     this.#know(new Map([...success].map(([peer, { end }]) => [peer, end])))
     if (success.has(this.native.peerIdStr)) this.#avoidUsedPeerId()
+  }
+
+  #importBatch(blobs: Uint8Array[], batchBlobs: number): ImportStatus {
+    try {
+      return this.native.importBatch(blobs)
+    } catch (cause) {
+      // Loro refuses a blob as a whole, by a string; of several the others came in. An Error is a fault within it.
+      if (batchBlobs > 1 || typeof cause !== 'string') throw cause
+      throw new HeddleError('CRDT_MALFORMED', 'Loro refuses the update; nothing of it was applied', { cause })
+    }
   }
 
   #know(version: ReadonlyMap<PeerID, number>): void {
@@ -144,11 +151,31 @@ export class LoroDocument implements CrdtDoc<LoroDoc> {
     return id === PEER_ID_RESERVED ? 0n : id
   }
 
+  /** What fails within the library leaves the document in no state to go on with. */
+  #use<T>(action: () => T): T {
+    this.#checkUsable()
+    try {
+      return action()
+    } catch (cause) {
+      if (HeddleError.is(cause)) throw cause
+      this.#state = 'tainted'
+      throw tainted(cause)
+    }
+  }
+
   #checkUsable(): void {
     if (this.#state === 'tainted') throw tainted()
     if (this.#state === 'disposed') {
       throw new HeddleError('DISPOSED', 'the Loro document was used after it was disposed of')
     }
+  }
+}
+
+function decodeVersion(version: Uint8Array): VersionVector {
+  try {
+    return VersionVector.decode(version)
+  } catch (cause) {
+    throw new HeddleError('CRDT_MALFORMED', `${version.length} bytes are no Loro version vector`, { cause })
   }
 }
 
