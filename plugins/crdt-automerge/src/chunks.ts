@@ -20,6 +20,7 @@ const CHUNK_DOCUMENT = 0
 const CHUNK_CHANGE = 1
 /** LEB128 of a length that is addressable here: 5 bytes are 35 bits. */
 const LENGTH_BYTES_MAX = 5
+export const HASH_BYTES = 32
 
 export class Chunks {
   readonly #sha256: (bytes: Uint8Array) => Uint8Array
@@ -83,19 +84,35 @@ export function byteLength(chunks: readonly Uint8Array[]): number {
   return chunks.reduce((sum, chunk) => sum + chunk.length, 0)
 }
 
+/** The actor of a change that the library has read, in hexadecimal. */
+export function actorOf(change: Uint8Array): string {
+  const contents = readLength(change, TYPE_AT + 1)
+  const deps = readLength(change, contents.end)
+  const actor = readLength(change, deps.end + HASH_BYTES * deps.value)
+  return hex(change.subarray(actor.end, actor.end + actor.value))
+}
+
+export function hex(bytes: Uint8Array): string {
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')
+}
+
 function readHeader(bytes: Uint8Array, at: number): { readonly end: number; readonly type: number } {
   if (MAGIC.some((byte, i) => bytes[at + i] !== byte)) throw new RangeError(`there is no chunk at byte ${at}`)
   const type = bytes[at + TYPE_AT]
-  let length = 0
+  const length = readLength(bytes, at + TYPE_AT + 1)
+  const end = length.end + length.value
+  if (type === undefined || end > bytes.length) throw new RangeError(`the chunk at byte ${at} is cut off`)
+  return { end, type }
+}
+
+/** Unsigned LEB128. */
+function readLength(bytes: Uint8Array, begin: number): { readonly value: number; readonly end: number } {
+  let value = 0
   for (let i = 0; i < LENGTH_BYTES_MAX; i++) {
-    const position = at + TYPE_AT + 1 + i
-    const byte = bytes[position]
-    if (byte === undefined || type === undefined) break
-    length += (byte & 0x7f) * 2 ** (7 * i)
-    if (byte >= 0x80) continue
-    const end = position + 1 + length
-    if (end > bytes.length) break
-    return { end, type }
+    const byte = bytes[begin + i]
+    if (byte === undefined) break
+    value += (byte & 0x7f) * 2 ** (7 * i)
+    if (byte < 0x80) return { value, end: begin + i + 1 }
   }
-  throw new RangeError(`the chunk at byte ${at} is cut off`)
+  throw new RangeError(`there is no length at byte ${begin}`)
 }

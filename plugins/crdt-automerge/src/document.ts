@@ -4,10 +4,10 @@
  */
 import * as A from '@automerge/automerge'
 import { type Context, type CrdtDoc, type CrdtInit, HeddleError } from '@heddle/core'
-import { byteLength, type Chunked, type Chunks, joinChunks } from './chunks.js'
+import { actorOf, byteLength, type Chunked, type Chunks, hex, joinChunks } from './chunks.js'
 import type { AutomergeChange, AutomergeHandle, Root } from './handle.js'
 import { documentToJson } from './json.js'
-import { decodeVersion, encodeVersion, hex } from './version.js'
+import { decodeVersion, encodeVersion } from './version.js'
 import { Waiting } from './waiting.js'
 
 const ACTOR_BYTES = 16
@@ -35,31 +35,24 @@ export class AutomergeDocument implements CrdtDoc<AutomergeHandle> {
     const id = hex(actor.subarray(0, ACTOR_BYTES))
     this.#doc = A.init({ actor: id })
     try {
-      this.apply(snapshot === undefined ? updates : [snapshot, ...updates])
+      const { changes } = this.#applyBatch(snapshot === undefined ? updates : [snapshot, ...updates])
+      this.#avoidUsedActor(id, new Set(changes.map(actorOf)))
     } catch (cause) {
       if (!HeddleError.is(cause, 'CRDT_TAINTED')) throw cause
       throw new HeddleError('CRDT_MALFORMED', 'the stored Automerge document cannot be put together', { cause })
     }
-    this.#avoidUsedActor(id)
   }
 
   apply(updates: readonly Uint8Array[]): { readonly applied: number; readonly pending: number } {
     const before = this.#doc
-    const waiting = this.#use(() => {
-      const chunked = this.#chunks.parse(updates)
-      this.#take(chunked)
-      return this.#waiting.update(
-        this.#doc,
-        chunked.map(({ changes }) => changes)
-      )
-    })
+    const { applied } = this.#applyBatch(updates)
     try {
       this.#tellListeners(before, 'applyChanges')
     } catch (error) {
       // A listener of the app threw: the batch is in all the same.
       this.#context.log('error', 'crdt-automerge.listener-threw', { error })
     }
-    return { applied: updates.length - waiting, pending: this.#waiting.count }
+    return { applied, pending: this.#waiting.count }
   }
 
   flush(): { readonly bytes: Uint8Array; readonly confirm: () => void } | undefined {
@@ -122,7 +115,11 @@ export class AutomergeDocument implements CrdtDoc<AutomergeHandle> {
         const time = Math.floor(this.#context.clock.now() / 1000)
         this.#changeLocally('change', () => A.change(this.#doc, { time, ...options }, fn))
       },
-      merge: (other) => this.#changeLocally('merge', () => this.#use(() => A.merge(this.#doc, other))),
+      merge: (other) => {
+        // Throws for what is no document, before anything is touched.
+        A.getHeads(other)
+        this.#changeLocally('merge', () => this.#use(() => A.merge(this.#doc, other)))
+      },
       on: (_, listener) => void this.#listeners.add(listener),
       off: (_, listener) => void this.#listeners.delete(listener)
     }
@@ -144,8 +141,20 @@ export class AutomergeDocument implements CrdtDoc<AutomergeHandle> {
     }
   }
 
-  /** Throws CRDT_MALFORMED with the document as it was; any other error means that it broke. */
-  #take(updates: readonly Chunked[]): void {
+  #applyBatch(updates: readonly Uint8Array[]): { readonly applied: number; readonly changes: readonly A.Change[] } {
+    return this.#use(() => {
+      const chunked = this.#chunks.parse(updates)
+      const changes = this.#take(chunked)
+      const ofEach = chunked.map((update) => update.changes)
+      return { applied: updates.length - this.#waiting.update(this.#doc, ofEach), changes }
+    })
+  }
+
+  /**
+   * Returns the changes that were not in a document loaded as it was. Throws CRDT_MALFORMED with the document as it was;
+   * any other error means that it broke.
+   */
+  #take(updates: readonly Chunked[]): readonly A.Change[] {
     const documents = this.#load(updates.flatMap((update) => update.documents))
     // Applying every change of a large history takes ten times as long as loading it.
     const replacement = this.#isEmpty ? documents.shift() : undefined
@@ -155,6 +164,7 @@ export class AutomergeDocument implements CrdtDoc<AutomergeHandle> {
     const changes = [...added, ...updates.flatMap((update) => update.changes)]
     try {
       this.#doc = changes.length === 0 ? base : A.applyChanges(base, changes)[0]
+      return changes
     } catch (cause) {
       if (replacement === undefined && !isRefusal(cause)) throw cause
       const message = 'Automerge refuses a change of the batch; nothing of the batch was applied'
@@ -179,8 +189,10 @@ export class AutomergeDocument implements CrdtDoc<AutomergeHandle> {
   }
 
   /** The changes of an actor are numbered: whoever goes on with one that was used breaks the document for everybody. */
-  #avoidUsedActor(id: string): void {
-    for (let n = 1; A.getLastLocalChange(this.#doc) !== undefined; n++) {
+  #avoidUsedActor(id: string, used: ReadonlySet<string>): void {
+    // The library knows the changes of its own actor in what it has loaded, not in what was applied.
+    const isUsed = () => used.has(A.getActorId(this.#doc)) || A.getLastLocalChange(this.#doc) !== undefined
+    for (let n = 1; isUsed(); n++) {
       const actor = id + n.toString(16).padStart(8, '0')
       this.#context.log('warn', 'crdt-automerge.actor-clash', { actor })
       this.#doc = A.clone(this.#doc, { actor })

@@ -20,18 +20,8 @@ function valueToJson(doc: Doc<Root>, value: unknown, path: Prop[]): unknown {
   if (value instanceof Date) return { $date: value.getTime() }
   if (value instanceof Uint8Array) return { $bytes: Array.from(value) }
   if (Array.isArray(value)) return value.map((item, i) => valueToJson(doc, item, [...path, i]))
-  const fields: Record<string, unknown> = {}
-  for (const [key, field] of Object.entries(value)) {
-    // Also for "__proto__", which a document of others may contain.
-    const shown = {
-      value: valueToJson(doc, field, [...path, key]),
-      enumerable: true,
-      configurable: true,
-      writable: true
-    }
-    Object.defineProperty(fields, key, shown)
-  }
-  return fields
+  const fields = Object.entries(value).map(([key, field]) => [key, valueToJson(doc, field, [...path, key])] as const)
+  return Object.fromEntries(fields)
 }
 
 /** A string, or spans when there is formatting. A block stands in the string as one character that nobody types. */

@@ -5,8 +5,8 @@
  */
 import { type Doc, getBackend, getHeads, type Heads } from '@automerge/automerge'
 import { HeddleError } from '@heddle/core'
+import { HASH_BYTES, hex } from './chunks.js'
 
-const HASH_BYTES = 32
 /** How far back it looks, which takes about 10 milliseconds. */
 const WALK_CHANGES_MAX = 1024
 
@@ -47,8 +47,4 @@ export function decodeVersion(version: Uint8Array): Heads {
   const hashes: string[] = []
   for (let at = 0; at < version.length; at += HASH_BYTES) hashes.push(hex(version.subarray(at, at + HASH_BYTES)))
   return hashes
-}
-
-export function hex(bytes: Uint8Array): string {
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')
 }

@@ -16,13 +16,11 @@ import {
 } from 'loro-crdt'
 
 export function documentToJson(doc: LoroDoc): Record<string, unknown> {
-  const parts: Record<string, unknown> = {}
-  for (const [name, id] of Object.entries(doc.getShallowValue())) {
+  const parts = Object.entries(doc.getShallowValue()).map(([name, id]) => {
     const container = doc.getContainerById(id)
-    const value = container === undefined ? undefined : containerToJson(container)
-    if (!isEmpty(value)) setField(parts, name, value)
-  }
-  return parts
+    return [name, container === undefined ? undefined : containerToJson(container)] as const
+  })
+  return Object.fromEntries(parts.filter(([, value]) => !isEmpty(value)))
 }
 
 function containerToJson(container: Container): unknown {
@@ -54,14 +52,7 @@ function valueToJson(value: unknown): unknown {
 }
 
 function fieldsToJson(entries: readonly (readonly [string, unknown])[]): Record<string, unknown> {
-  const fields: Record<string, unknown> = {}
-  for (const [key, value] of entries) setField(fields, key, valueToJson(value))
-  return fields
-}
-
-/** Also for "__proto__", which a document of others may contain. */
-function setField(target: Record<string, unknown>, key: string, value: unknown): void {
-  Object.defineProperty(target, key, { value, enumerable: true, configurable: true, writable: true })
+  return Object.fromEntries(entries.map(([key, value]) => [key, valueToJson(value)] as const))
 }
 
 function isEmpty(value: unknown): boolean {
