@@ -5,6 +5,8 @@
  */
 import { init, save } from '@automerge/automerge'
 import { HeddleError } from '@heddle/core'
+import { changeExtent, documentExtent, OPERATIONS_MAX, readActor } from './extent.js'
+import { Reader } from './leb128.js'
 
 /** One update, taken apart. The arrays are views of what was given. */
 export interface Chunked {
@@ -18,9 +20,6 @@ const CHECKSUM_BYTES = 4
 const TYPE_AT = MAGIC.length + CHECKSUM_BYTES
 const CHUNK_DOCUMENT = 0
 const CHUNK_CHANGE = 1
-/** LEB128 of a length that is addressable here: 5 bytes are 35 bits. */
-const LENGTH_BYTES_MAX = 5
-export const HASH_BYTES = 32
 
 export class Chunks {
   readonly #sha256: (bytes: Uint8Array) => Uint8Array
@@ -29,11 +28,14 @@ export class Chunks {
     this.#sha256 = sha256
   }
 
-  /** Takes updates apart and verifies every checksum. Throws CRDT_MALFORMED. */
-  parse(updates: readonly Uint8Array[]): Chunked[] {
+  /**
+   * Takes updates apart and verifies every checksum. Those of others are measured too; what a device has stored may have
+   * grown beyond what one update may hold. Throws CRDT_MALFORMED.
+   */
+  parse(updates: readonly Uint8Array[], from: 'others' | 'storage' = 'others'): Chunked[] {
     return updates.map((update, i) => {
       try {
-        return this.#parseOne(update)
+        return this.#parseOne(update, from === 'others')
       } catch (cause) {
         const which = `update ${i + 1} of ${updates.length} (${update.length} bytes)`
         const message = `${which} is no Automerge update; nothing of the batch was applied`
@@ -48,19 +50,24 @@ export class Chunks {
     return joinChunks(updates)
   }
 
-  #parseOne(update: Uint8Array): Chunked {
+  #parseOne(update: Uint8Array, isMeasured: boolean): Chunked {
     const documents: Uint8Array[] = []
     const changes: Uint8Array[] = []
+    let operations = 0
     if (update.length === 0) throw new RangeError('it is empty')
     for (let at = 0; at < update.length; ) {
-      const { end, type } = readHeader(update, at)
+      const { begin, end, type } = readHeader(update, at)
       const sum = this.#sha256(update.subarray(at + TYPE_AT, end))
       for (let i = 0; i < CHECKSUM_BYTES; i++) {
         if (sum[i] !== update[at + MAGIC.length + i]) throw new RangeError(`the checksum at byte ${at} is wrong`)
       }
       // Compressed changes are not taken: their checksum is over what they inflate to, and nobody here writes them.
       if (type !== CHUNK_DOCUMENT && type !== CHUNK_CHANGE) throw new RangeError(`chunk type ${type} at byte ${at}`)
-      const chunks = type === CHUNK_DOCUMENT ? documents : changes
+      const isDocument = type === CHUNK_DOCUMENT
+      const contents = update.subarray(begin, end)
+      if (isMeasured) operations += isDocument ? documentExtent(contents) : changeExtent(contents)
+      if (operations > OPERATIONS_MAX) throw new RangeError(`it has more than ${OPERATIONS_MAX} operations`)
+      const chunks = isDocument ? documents : changes
       chunks.push(update.subarray(at, end))
       at = end
     }
@@ -86,33 +93,21 @@ export function byteLength(chunks: readonly Uint8Array[]): number {
 
 /** The actor of a change that the library has read, in hexadecimal. */
 export function actorOf(change: Uint8Array): string {
-  const contents = readLength(change, TYPE_AT + 1)
-  const deps = readLength(change, contents.end)
-  const actor = readLength(change, deps.end + HASH_BYTES * deps.value)
-  return hex(change.subarray(actor.end, actor.end + actor.value))
+  const header = new Reader(change, TYPE_AT + 1)
+  header.unsigned()
+  return hex(readActor(header))
 }
 
 export function hex(bytes: Uint8Array): string {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')
 }
 
-function readHeader(bytes: Uint8Array, at: number): { readonly end: number; readonly type: number } {
+function readHeader(bytes: Uint8Array, at: number) {
   if (MAGIC.some((byte, i) => bytes[at + i] !== byte)) throw new RangeError(`there is no chunk at byte ${at}`)
-  const type = bytes[at + TYPE_AT]
-  const length = readLength(bytes, at + TYPE_AT + 1)
-  const end = length.end + length.value
-  if (type === undefined || end > bytes.length) throw new RangeError(`the chunk at byte ${at} is cut off`)
-  return { end, type }
-}
-
-/** Unsigned LEB128. */
-function readLength(bytes: Uint8Array, begin: number): { readonly value: number; readonly end: number } {
-  let value = 0
-  for (let i = 0; i < LENGTH_BYTES_MAX; i++) {
-    const byte = bytes[begin + i]
-    if (byte === undefined) break
-    value += (byte & 0x7f) * 2 ** (7 * i)
-    if (byte < 0x80) return { value, end: begin + i + 1 }
-  }
-  throw new RangeError(`there is no length at byte ${begin}`)
+  const reader = new Reader(bytes, at + TYPE_AT)
+  const [type] = reader.take(1)
+  const length = reader.unsigned()
+  const begin = reader.at
+  reader.take(length)
+  return { type, begin, end: reader.at }
 }

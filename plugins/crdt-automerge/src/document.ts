@@ -35,7 +35,7 @@ export class AutomergeDocument implements CrdtDoc<AutomergeHandle> {
     const id = hex(actor.subarray(0, ACTOR_BYTES))
     this.#doc = A.init({ actor: id })
     try {
-      const { changes } = this.#applyBatch(snapshot === undefined ? updates : [snapshot, ...updates])
+      const { changes } = this.#applyBatch(snapshot === undefined ? updates : [snapshot, ...updates], 'storage')
       this.#avoidUsedActor(id, new Set(changes.map(actorOf)))
     } catch (cause) {
       if (!HeddleError.is(cause, 'CRDT_TAINTED')) throw cause
@@ -45,7 +45,7 @@ export class AutomergeDocument implements CrdtDoc<AutomergeHandle> {
 
   apply(updates: readonly Uint8Array[]): { readonly applied: number; readonly pending: number } {
     const before = this.#doc
-    const { applied } = this.#applyBatch(updates)
+    const { applied } = this.#applyBatch(updates, 'others')
     try {
       this.#tellListeners(before, 'applyChanges')
     } catch (error) {
@@ -141,9 +141,12 @@ export class AutomergeDocument implements CrdtDoc<AutomergeHandle> {
     }
   }
 
-  #applyBatch(updates: readonly Uint8Array[]): { readonly applied: number; readonly changes: readonly A.Change[] } {
+  #applyBatch(
+    updates: readonly Uint8Array[],
+    from: 'others' | 'storage'
+  ): { readonly applied: number; readonly changes: readonly A.Change[] } {
     return this.#use(() => {
-      const chunked = this.#chunks.parse(updates)
+      const chunked = this.#chunks.parse(updates, from)
       const changes = this.#take(chunked)
       const ofEach = chunked.map((update) => update.changes)
       return { applied: updates.length - this.#waiting.update(this.#doc, ofEach), changes }

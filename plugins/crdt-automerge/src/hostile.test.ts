@@ -1,5 +1,6 @@
 /** Bytes made by somebody who knows the format: right checksums around wrong content, and changes that contradict others. */
 import { createHash } from 'node:crypto'
+import { deflateRawSync } from 'node:zlib'
 import * as A from '@automerge/automerge'
 import { type CrdtInit, HeddleError, systemContext } from '@heddle/core'
 import { describe, expect, test } from 'vitest'
@@ -178,6 +179,71 @@ describe('chunks', () => {
     }
   })
 })
+
+describe('a few bytes that unfold to very many', () => {
+  const tooMany = expect.objectContaining({
+    code: 'CRDT_MALFORMED',
+    cause: expect.objectContaining({ message: expect.stringContaining('more than') })
+  })
+
+  /** A run of one value in a column: its length, signed, and the value. */
+  const run = (length: number, ...value: number[]) => [...leb(length, 0x40), ...value]
+
+  /** A change that sets the same field of the root to null, over and over. */
+  function repeated(operations: number): Uint8Array {
+    const columns: readonly (readonly [specification: number, bytes: readonly number[]])[] = [
+      [0x15, run(operations, 1, 0x6b)],
+      [0x34, leb(operations, 0x80)],
+      [0x42, run(operations, 1)],
+      [0x56, run(operations, 0)],
+      [0x70, run(operations, 0)]
+    ]
+    const header = columns.flatMap(([specification, bytes]) => [specification, bytes.length])
+    const data = columns.flatMap(([, bytes]) => bytes)
+    return chunk(1, [0, 2, 0xaa, 0xbb, 1, 1, 0, 0, 0, columns.length, ...header, ...data])
+  }
+
+  test('is an update as long as they are not too many, and refused at once when they are', async () => {
+    const doc = await open(2)
+    expect(doc.apply([repeated(1000)])).toEqual({ applied: 1, pending: 0 })
+    expect(doc.toJSON()).toEqual({ k: null })
+    for (const operations of [2 ** 24, 2 ** 40, 2 ** 62]) {
+      expect(repeated(operations).length).toBeLessThan(100)
+      expect(() => doc.apply([repeated(operations)])).toThrow(tooMany)
+    }
+    const many = Array.from({ length: 10 }, () => repeated(2 ** 20))
+    expect(() => doc.apply([Uint8Array.from(many.flatMap((one) => [...one]))])).toThrow(tooMany)
+  })
+
+  test('in a compressed document are measured before they are unfolded', async () => {
+    const doc = await open(2)
+    for (const [column, content] of [
+      [0x57, new Uint8Array(2 ** 26 + 1)],
+      [0x42, Uint8Array.from(run(2 ** 40, 1))]
+    ] as const) {
+      const packed = deflateRawSync(content)
+      const document = chunk(0, [0, 0, 0, 1, column | 8, ...leb(packed.length, 0x80), ...packed])
+      expect(document.length).toBeLessThan(100_000)
+      expect(() => doc.apply([document])).toThrow(tooMany)
+    }
+    expect(doc.toJSON()).toEqual({})
+  })
+})
+
+/** LEB128; `signBit` 0x40 leaves room for the sign, 0x80 does not. */
+function leb(value: number, signBit: number): number[] {
+  const bytes: number[] = []
+  let rest = BigInt(value)
+  while (rest >= signBit) {
+    bytes.push(Number(rest & 0x7fn) | 0x80)
+    rest >>= 7n
+  }
+  return [...bytes, Number(rest)]
+}
+
+function chunk(type: number, contents: readonly number[]): Uint8Array {
+  return sealed(Uint8Array.from([0x85, 0x6f, 0x4a, 0x83, 0, 0, 0, 0, type, ...leb(contents.length, 0x80), ...contents]))
+}
 
 describe('what waits', () => {
   test('and cannot be read when it is looked at taints the document, and is counted where it can', async () => {

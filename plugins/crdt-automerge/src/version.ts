@@ -5,7 +5,8 @@
  */
 import { type Doc, getBackend, getHeads, type Heads } from '@automerge/automerge'
 import { HeddleError } from '@heddle/core'
-import { HASH_BYTES, hex } from './chunks.js'
+import { hex } from './chunks.js'
+import { HASH_BYTES } from './extent.js'
 
 /** How far back it looks, which takes about 10 milliseconds. */
 const WALK_CHANGES_MAX = 1024

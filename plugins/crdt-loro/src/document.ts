@@ -47,10 +47,14 @@ export class LoroDocument implements CrdtDoc<LoroDoc> {
     return this.#use(() => {
       const parsed = parseUpdates(updates)
       const blobs = parsed.flat()
+      let hasPending = this.#waiting.count > 0
       for (let i = 0; i < blobs.length; i += IMPORT_BLOBS_MAX) {
-        this.#import(blobs.slice(i, i + IMPORT_BLOBS_MAX), blobs.length)
+        const { success, pending } = this.#importBatch(blobs.slice(i, i + IMPORT_BLOBS_MAX), blobs.length)
+        hasPending ||= pending !== null
+        this.#know(new Map([...success].map(([peer, { end }]) => [peer, end])))
+        if (success.has(this.native.peerIdStr)) this.#avoidUsedPeerId()
       }
-      const waiting = this.#waiting.update(this.native, parsed)
+      const waiting = hasPending ? this.#waiting.update(this.native, parsed) : 0
       return { applied: updates.length - waiting, pending: this.#waiting.count }
     })
   }
@@ -111,12 +115,6 @@ export class LoroDocument implements CrdtDoc<LoroDoc> {
     this.#unsubscribe()
     // A document that broke may still be held within the library; the garbage collector takes it.
     if (!wasTainted) this.native.free()
-  }
-
-  #import(blobs: Uint8Array[], batchBlobs: number): void {
-    const { success } = this.#importBatch(blobs, batchBlobs)
-    this.#know(new Map([...success].map(([peer, { end }]) => [peer, end])))
-    if (success.has(this.native.peerIdStr)) this.#avoidUsedPeerId()
   }
 
   #importBatch(blobs: Uint8Array[], batchBlobs: number): ImportStatus {
