@@ -196,6 +196,16 @@ describe('version and diff', () => {
   })
 })
 
+describe('updates and snapshots', () => {
+  test('are read by Automerge itself', async () => {
+    const a = await open(1)
+    for (const word of ['one ', 'two ', 'three']) type(a, word)
+    const update = taken(a)
+    expect(A.loadIncremental(A.init<Root>(), update)).toEqual({ t: 'one two three' })
+    expect(A.load(a.snapshot())).toEqual({ t: 'one two three' })
+  })
+})
+
 describe('toJSON', () => {
   test('shows every kind of value so that JSON keeps it', async () => {
     const a = await open(1)

@@ -121,7 +121,13 @@ class Bits {
     let first = 0
     let index = 0
     for (let length = 1; length <= CODE_BITS_MAX; length++) {
-      code |= this.read(1)
+      if (this.#count === 0) {
+        this.#held = this.#byte()
+        this.#count = 8
+      }
+      code |= this.#held & 1
+      this.#held >>>= 1
+      this.#count -= 1
       const count = counts[length] ?? 0
       const symbol = symbols[index + code - first]
       if (code - first < count && symbol !== undefined) return symbol
