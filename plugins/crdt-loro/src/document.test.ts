@@ -59,6 +59,29 @@ describe('flush', () => {
     expect(a.flush()).toBeUndefined()
   })
 
+  test('has what the app imports, also when others send what follows on it', async () => {
+    const other = new LoroDoc()
+    other.getText('t').insert(0, 'one ')
+    const first = other.export({ mode: 'update' })
+    const version = other.oplogVersion()
+    other.getText('t').insert(4, 'two')
+    const a = await open(1)
+    a.native.import(first)
+    a.apply([other.export({ mode: 'update', from: version })])
+    expect((await open(2, { updates: [taken(a)] })).toJSON()).toEqual({ t: 'one two' })
+    expect(a.flush()).toBeUndefined()
+  })
+
+  test('of a document opened from a shallow snapshot has only what was changed since', async () => {
+    const a = await open(1)
+    type(a, 'one ')
+    const b = await open(2, { snapshot: a.snapshot({ shallow: true }) })
+    expect(b.flush()).toBeUndefined()
+    type(b, 'two')
+    a.apply([taken(b)])
+    expect(a.toJSON()).toEqual({ t: 'one two' })
+  })
+
   test('has edits that the app makes when others’ changes come in', async () => {
     const [a, b] = [await open(1), await open(2)]
     a.native.subscribe(({ by }) => {

@@ -37,6 +37,7 @@ export class LoroDocument implements CrdtDoc<LoroDoc> {
       // Alone, a snapshot is taken over as it is; in a batch its operations are imported one by one.
       if (snapshot !== undefined) this.apply([snapshot])
       this.apply(updates)
+      this.#know(this.native.oplogVersion().toJSON())
     } catch (cause) {
       if (!HeddleError.is(cause, 'CRDT_TAINTED')) throw cause
       throw new HeddleError('CRDT_MALFORMED', 'the stored Loro document cannot be put together', { cause })
@@ -51,7 +52,9 @@ export class LoroDocument implements CrdtDoc<LoroDoc> {
       for (let i = 0; i < blobs.length; i += IMPORT_BLOBS_MAX) {
         const { success, pending } = this.#importBatch(blobs.slice(i, i + IMPORT_BLOBS_MAX), blobs.length)
         hasPending ||= pending !== null
-        this.#know(new Map([...success].map(([peer, { end }]) => [peer, end])))
+        // What follows on something that only the app has imported goes out with that.
+        const known = [...success].filter(([peer, { start }]) => start <= (this.#known.get(peer) ?? 0))
+        this.#know(new Map(known.map(([peer, { end }]) => [peer, end])))
         if (success.has(this.native.peerIdStr)) this.#avoidUsedPeerId()
       }
       const waiting = hasPending ? this.#waiting.update(this.native, parsed) : 0
