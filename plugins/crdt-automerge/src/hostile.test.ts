@@ -70,7 +70,7 @@ describe('content that somebody made up', () => {
     const random = seeded(1)
     const writer = await open(1, { updates: [one, two] })
     const outcomes = new Map<string, number>()
-    for (let i = 0; i < 1500; i++) {
+    for (let i = 0; i < 600; i++) {
       const doc = await open(2, { updates: [one] })
       const before = doc.toJSON()
       const outcome = codeOf(() => doc.apply([mutated(two, random)]))
@@ -94,7 +94,7 @@ describe('content that somebody made up', () => {
     const { one, document } = history()
     const random = seeded(2)
     const outcomes = new Set<string>()
-    for (let i = 0; i < 800; i++) {
+    for (let i = 0; i < 300; i++) {
       const made = mutated(document, random)
       const [empty, begun] = [await open(2), await open(3, { updates: [one] })]
       const before = begun.toJSON()
@@ -246,18 +246,22 @@ function chunk(type: number, contents: readonly number[]): Uint8Array {
 }
 
 describe('what waits', () => {
-  test('and cannot be read when it is looked at taints the document, and is counted where it can', async () => {
+  test('is counted, or breaks the document when it cannot be read', async () => {
     const { two } = history()
     const random = seeded(3)
     const outcomes = new Set<string>()
-    for (let i = 0; i < 800; i++) {
+    for (let i = 0; i < 300; i++) {
       const doc = await open(2)
-      const outcome = codeOf(() => {
-        expect(doc.apply([mutated(two, random)])).toEqual({ applied: 0, pending: 1 })
-      })
+      const outcome = codeOf(() => outcomes.add(JSON.stringify(doc.apply([mutated(two, random)]))))
       outcomes.add(outcome)
       await doc[Symbol.asyncDispose]()
     }
-    expect([...outcomes].filter((outcome) => outcome.startsWith('untyped: RangeError'))).toEqual([])
+    const waits = JSON.stringify({ applied: 0, pending: 1 })
+    // Some mutations take away what the change builds on.
+    const applied = JSON.stringify({ applied: 1, pending: 0 })
+    expect(outcomes).toContain(waits)
+    expect(new Set([...outcomes, applied, 'CRDT_TAINTED'])).toEqual(
+      new Set([waits, applied, 'done', 'CRDT_MALFORMED', 'CRDT_TAINTED'])
+    )
   })
 })

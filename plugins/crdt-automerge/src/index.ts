@@ -1,5 +1,5 @@
 /** CRDT backend on Automerge: the app edits through a handle, as with automerge-repo. */
-import { type CrdtBackend, type CrdtDoc, createCrypto, definePlugin, type Manifest, schema } from '@heddle/core'
+import { type CrdtBackend, type CrdtDoc, createCrypto, definePlugin, type Manifest, noOptions } from '@heddle/core'
 import { Chunks } from './chunks.js'
 import { AutomergeDocument } from './document.js'
 import type { AutomergeHandle } from './handle.js'
@@ -8,9 +8,6 @@ export type { AutomergeChange, AutomergeHandle, Root } from './handle.js'
 
 /** A document of this backend; `native` is the handle the app edits through. */
 export type AutomergeDoc = CrdtDoc<AutomergeHandle>
-
-/** There are none yet. */
-export type AutomergeOptions = Readonly<Record<string, never>>
 
 const manifest: Manifest<'crdt'> = {
   kind: 'crdt',
@@ -22,9 +19,9 @@ const manifest: Manifest<'crdt'> = {
 }
 
 /** The plugin: `automerge()`. */
-export const automerge = definePlugin<'crdt', AutomergeOptions>({
+export const automerge = definePlugin<'crdt', Record<string, never>>({
   manifest,
-  options: schema(parseOptions),
+  options: noOptions,
   create: async (_, context): Promise<CrdtBackend<AutomergeHandle>> => {
     const { sha256 } = createCrypto(context.random)
     const chunks = new Chunks(sha256)
@@ -37,9 +34,3 @@ export const automerge = definePlugin<'crdt', AutomergeOptions>({
   }
 })
 export default automerge
-
-function parseOptions(value: unknown): AutomergeOptions {
-  const unknown = Object.keys(value ?? {})[0]
-  if (unknown !== undefined) throw new Error(`unknown option "${unknown}"; there are none`)
-  return {}
-}
