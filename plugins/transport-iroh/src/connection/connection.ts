@@ -86,10 +86,7 @@ export class IrohConnection implements Connection {
       ping: () => this.#send({ kind: 'ping' }),
       dead: () => this.#silent()
     })
-    this.gone = init.quic.closed().then(
-      (text) => this.#quicClosed(text),
-      (error: unknown) => this.#quicClosed(String(error))
-    )
+    this.gone = init.quic.closed().then((text) => this.#quicClosed(text))
     init.control.attach({
       message: (message) => this.#receive(message),
       ended: () => {

@@ -33,11 +33,15 @@ export function parseClosed(text: string): { readonly by: 'local' | 'remote' | '
   return { by: isGoodbye ? 'remote' : 'lost', reason: describeFailure(reason) }
 }
 
+export function isAddressInUse(error: unknown): boolean {
+  return /os error (98|48|10048)\b|address already in use/i.test(describeFailure(error))
+}
+
 /** Why an endpoint could not be bound. */
 export function bindError(cause: unknown, where: string): HeddleError {
   const why = describeFailure(cause)
   const options = { cause, info: { address: where } }
-  if (/os error (98|48|10048)\b|address already in use/i.test(why)) {
+  if (isAddressInUse(cause)) {
     return new HeddleError(
       'TRANSPORT_ADDRESS_IN_USE',
       `cannot listen on ${where}: its UDP port is taken; choose another port (0 picks a free one), or stop what holds it`,

@@ -1,11 +1,13 @@
 /**
  * iroh as this transport uses it: endpoints, connections and streams with Uint8Arrays in and out. Every object keeps the
- * native one alive, since iroh closes a connection that is garbage-collected. None of the watch functions is used: they
- * abort the process in 1.1.0.
+ * native one alive, since iroh closes a connection that is garbage-collected, and lets go of it at its end, since a closed
+ * endpoint holds its UDP port until it and all its connections and streams are collected. None of the watch functions is
+ * used: they abort the process in 1.1.0.
  */
 import type * as Binding from '@number0/iroh'
 import { type ByteForm, byteForm } from './bytes.js'
-import { bindError } from './errors.js'
+import { bindError, describeFailure, isAddressInUse } from './errors.js'
+import { collectGarbage } from './garbage.js'
 
 type IrohBinding = typeof Binding
 
@@ -62,7 +64,7 @@ export interface QuicConnection {
   openStream(): Promise<QuicStream>
   /** Streams come in the order they were opened, each with its first byte. */
   acceptStream(): Promise<QuicStream>
-  /** Resolves with iroh's text once the connection has ended. */
+  /** Resolves with iroh's text once the connection has ended; never rejects. */
   closed(): Promise<string>
   /** Ends everything that waits; the reason reaches the peer if anything does. */
   close(code: number, reason: string): void
@@ -86,62 +88,75 @@ export function irohOf(binding: IrohBinding): Iroh {
           .public()
           .toBytes()
       ),
-    async bind({ secretKey, alpns, sockets, relays, where }) {
+    async bind(options) {
       try {
-        const builder = binding.Endpoint.builder()
-        // No discovery service and no relays but the given ones: nothing is contacted that was not named.
-        binding.presetMinimal(builder)
-        builder.secretKey(form.pack([secretKey], secretKey.length))
-        builder.alpns(alpns.map((alpn) => packText(form, alpn)))
-        for (const socket of sockets) builder.bindAddr(socket)
-        const map = binding.RelayMap.empty()
-        // fromUrls would add a QUIC port, and wait for it.
-        for (const url of relays) map.insert({ url })
-        builder.relayMode(binding.RelayMode.custom(map))
-        return new NativeEndpoint(binding, form, await builder.bind())
+        return new NativeEndpoint(binding, form, await bindOnce(binding, form, options))
       } catch (error) {
-        throw bindError(error, where)
+        if (!isAddressInUse(error)) throw bindError(error, options.where)
+        // It may be this process that holds the port, by an endpoint closed long ago.
+        await collectGarbage()
+        try {
+          return new NativeEndpoint(binding, form, await bindOnce(binding, form, options))
+        } catch (again) {
+          throw bindError(again, options.where)
+        }
       }
     }
   }
 }
 
+function bindOnce(
+  binding: IrohBinding,
+  form: ByteForm,
+  { secretKey, alpns, sockets, relays }: BindOptions
+): Promise<Binding.Endpoint> {
+  const builder = binding.Endpoint.builder()
+  // No discovery service and no relays but the given ones: nothing is contacted that was not named.
+  binding.presetMinimal(builder)
+  builder.secretKey(form.pack([secretKey], secretKey.length))
+  builder.alpns(alpns.map((alpn) => packText(form, alpn)))
+  for (const socket of sockets) builder.bindAddr(socket)
+  const map = binding.RelayMap.empty()
+  // fromUrls would add a QUIC port, and wait for it.
+  for (const url of relays) map.insert({ url })
+  builder.relayMode(binding.RelayMode.custom(map))
+  return builder.bind()
+}
+
 class NativeEndpoint implements QuicEndpoint {
+  readonly sockets: readonly string[]
   readonly #binding: IrohBinding
   readonly #form: ByteForm
-  readonly #endpoint: Binding.Endpoint
+  #native: Binding.Endpoint | undefined
 
   constructor(binding: IrohBinding, form: ByteForm, endpoint: Binding.Endpoint) {
     this.#binding = binding
     this.#form = form
-    this.#endpoint = endpoint
-  }
-
-  get sockets(): readonly string[] {
-    return this.#endpoint.boundSockets()
+    this.#native = endpoint
+    this.sockets = endpoint.boundSockets()
   }
 
   relay(): string | undefined {
-    return this.#endpoint.addr().relayUrl() ?? undefined
+    return this.#native?.addr().relayUrl() ?? undefined
   }
 
-  online(): Promise<void> {
-    return this.#endpoint.online()
+  async online(): Promise<void> {
+    await live(this.#native).online()
   }
 
   setAlpns(alpns: readonly string[]): void {
-    this.#endpoint.setAlpns(alpns.map((alpn) => packText(this.#form, alpn)))
+    live(this.#native).setAlpns(alpns.map((alpn) => packText(this.#form, alpn)))
   }
 
   async connect({ id, direct, relay }: QuicTarget, alpn: string): Promise<QuicConnection> {
     const { EndpointAddr, EndpointId } = this.#binding
     const address = new EndpointAddr(EndpointId.fromBytes(this.#form.pack([id], id.length)), relay, [...direct])
-    return new NativeConnection(this.#form, await this.#endpoint.connect(address, packText(this.#form, alpn)))
+    return new NativeConnection(this.#form, await live(this.#native).connect(address, packText(this.#form, alpn)))
   }
 
   async accept(): Promise<QuicIncoming | undefined> {
-    const incoming = await this.#endpoint.acceptNext()
-    if (incoming === null) return undefined
+    const incoming = (await this.#native?.acceptNext()) ?? undefined
+    if (incoming === undefined) return undefined
     return {
       accept: async () => new NativeConnection(this.#form, await (await incoming.accept()).connect()),
       refuse: () => incoming.refuse(),
@@ -153,48 +168,57 @@ class NativeEndpoint implements QuicEndpoint {
     }
   }
 
-  close(): Promise<void> {
-    return this.#endpoint.close()
+  async close(): Promise<void> {
+    const endpoint = this.#native
+    this.#native = undefined
+    await endpoint?.close()
   }
 }
 
 class NativeConnection implements QuicConnection {
   readonly peer: Uint8Array
   readonly #form: ByteForm
-  readonly #connection: Binding.Connection
+  #native: Binding.Connection | undefined
+  readonly #closed: Promise<string>
 
   constructor(form: ByteForm, connection: Binding.Connection) {
     this.#form = form
-    this.#connection = connection
+    this.#native = connection
     this.peer = form.unpack(connection.remoteId().toBytes())
+    this.#closed = connection
+      .closed()
+      .catch(describeFailure)
+      .finally(() => {
+        this.#native = undefined
+      })
   }
 
   limitStreams(count: number): void {
-    this.#connection.setMaxConcurrentBiStreams(BigInt(count))
-    this.#connection.setMaxConcurrentUniStreams(0n)
+    this.#native?.setMaxConcurrentBiStreams(BigInt(count))
+    this.#native?.setMaxConcurrentUniStreams(0n)
   }
 
   async openStream(): Promise<QuicStream> {
-    return new NativeStream(this.#form, await this.#connection.openBi())
+    return new NativeStream(this.#form, await live(this.#native).openBi())
   }
 
   async acceptStream(): Promise<QuicStream> {
-    return new NativeStream(this.#form, await this.#connection.acceptBi())
+    return new NativeStream(this.#form, await live(this.#native).acceptBi())
   }
 
   closed(): Promise<string> {
-    return this.#connection.closed()
+    return this.#closed
   }
 
   close(code: number, reason: string): void {
-    this.#connection.close(BigInt(code), packText(this.#form, reason.slice(0, 100)))
+    this.#native?.close(BigInt(code), packText(this.#form, reason.slice(0, 100)))
   }
 }
 
 class NativeStream implements QuicStream {
   readonly #form: ByteForm
-  readonly #send: Binding.SendStream
-  readonly #receive: Binding.RecvStream
+  #send: Binding.SendStream | undefined
+  #receive: Binding.RecvStream | undefined
 
   constructor(form: ByteForm, stream: Binding.BiStream) {
     this.#form = form
@@ -202,22 +226,38 @@ class NativeStream implements QuicStream {
     this.#receive = stream.recv
   }
 
-  write(parts: readonly Uint8Array[], length: number): Promise<void> {
-    return this.#send.writeAll(this.#form.pack(parts, length))
+  async write(parts: readonly Uint8Array[], length: number): Promise<void> {
+    await live(this.#send).writeAll(this.#form.pack(parts, length))
   }
 
-  finish(): Promise<void> {
-    return this.#send.finish()
+  async finish(): Promise<void> {
+    const send = live(this.#send)
+    this.#send = undefined
+    await send.finish()
   }
 
-  reset(): Promise<void> {
-    return this.#send.reset(0n)
+  async reset(): Promise<void> {
+    const send = live(this.#send)
+    this.#send = undefined
+    await send.reset(0n)
   }
 
   async read(): Promise<Uint8Array | undefined> {
-    const bytes = await this.#receive.read(READ_BYTES_MAX)
-    return bytes.length === 0 ? undefined : this.#form.unpack(bytes)
+    let isOver = true
+    try {
+      const bytes = await live(this.#receive).read(READ_BYTES_MAX)
+      isOver = bytes.length === 0
+      return isOver ? undefined : this.#form.unpack(bytes)
+    } finally {
+      if (isOver) this.#receive = undefined
+    }
   }
+}
+
+/** The native object, unless it was let go of at its end. */
+function live<T>(native: T | undefined): T {
+  if (native === undefined) throw new Error('it is closed')
+  return native
 }
 
 function packText(form: ByteForm, text: string): number[] {
