@@ -74,10 +74,11 @@ describe('dialling', () => {
       signal: new AbortController().signal
     })
     const [, stale] = addressOf(wrong).split('?')
-    await using client = await testHost()
-    await expect(client.dial(`${right.split('?')[0]}?${stale}`)).rejects.toMatchObject({ code: 'UNAUTHENTICATED' })
-    expect((await client.dial(right)).peer).toEqual(identity(2).publicKey)
-    expect((await client.dial(`${right}&${stale}`)).peer).toEqual(identity(2).publicKey)
+    const [key, socket] = right.split('?')
+    const clients = await Promise.all(Array.from({ length: 20 }, () => testHost()))
+    const peers = clients.map(async (client) => (await client.dial(`${key}?${stale}&${socket}`)).peer)
+    for (const peer of await Promise.all(peers)) expect(peer).toEqual(identity(2).publicKey)
+    await Promise.all(clients.map((client) => client[Symbol.asyncDispose]()))
   })
 
   it('itself is unreachable', async () => {
@@ -123,6 +124,20 @@ describe('dialling', () => {
     await silent.arrived
     await host[Symbol.asyncDispose]()
     await outcome
+  })
+
+  it('that is aborted under way closes the connection it gets after all', async () => {
+    const endpoint = await rawEndpoint(9)
+    await using host = await testHost()
+    const caller = new AbortController()
+    const address = `iroh://${hex(identity(9).publicKey)}?addr=${endpoint.sockets[0]}`
+    const outcome = expect(host.dial(address, { signal: caller.signal })).rejects.toMatchObject({ code: 'ABORTED' })
+    const incoming = await endpoint.accept()
+    caller.abort()
+    await outcome
+    const quic = await incoming?.accept()
+    expect(await quic?.closed()).toMatch(/closed by peer: refused/)
+    await endpoint.close()
   })
 
   it('that is aborted when QUIC is through leaves no connection at either end', async () => {

@@ -14,6 +14,8 @@ interface Attacked extends AsyncDisposable {
   readonly raw: RawPeer
   /** The listener's end of the connection. */
   readonly connection: Connection
+  /** A ping and its answer. */
+  trip(): Promise<void>
 }
 
 async function attacked(streamsMax = 128): Promise<Attacked> {
@@ -26,6 +28,10 @@ async function attacked(streamsMax = 128): Promise<Attacked> {
     host,
     raw,
     connection,
+    async trip() {
+      await send(raw.control, control({ kind: 'ping' }))
+      await raw.control.read()
+    },
     async [Symbol.asyncDispose]() {
       await raw[Symbol.asyncDispose]()
       await host[Symbol.asyncDispose]()
@@ -226,15 +232,17 @@ describe('streams', () => {
       for (; opened < 200; opened++) {
         const lane = await it.raw.lane(Uint8Array.of(...framed(new Uint8Array(100)), ...FINISH))
         await lane.finish()
+        // It wants no answer, so that QUIC is done with the stream.
+        const flags = RESET.ownStream | RESET.noMoreReads
+        await send(it.raw.control, control({ kind: 'reset', flags, stream: opened + 1 }))
       }
     })()
     opening.catch(() => {
       // It ends with the connection.
     })
     // The control lane is the clock: many round trips without progress.
-    for (let quiet = 0, before = -1; quiet < 30; ) {
-      await send(it.raw.control, control({ kind: 'ping' }))
-      await it.raw.control.read()
+    for (let quiet = 0, before = -1; quiet < 30 && opened < 200; ) {
+      await it.trip()
       quiet = before === opened ? quiet + 1 : 0
       before = opened
     }
@@ -264,6 +272,39 @@ describe('streams', () => {
     }
   })
 
+  it('send a frame that was begun to its end when its write is aborted, as it was', async () => {
+    await using host = await testHost()
+    const { near, far } = await connected(host)
+    const pair = await streamed(near, far)
+    const caller = new AbortController()
+    const frame = new Uint8Array(4 * KIB * KIB).map((_, index) => index % 251)
+    const original = frame.slice()
+    const writing = pair.near.write(frame, caller.signal)
+    const outcome = expect(writing).rejects.toMatchObject({ code: 'ABORTED' })
+    for (let trip = 0; trip < 5; trip++) await streamed(near, far)
+    caller.abort()
+    await outcome
+    frame.fill(0xee)
+    const last = pair.near.write(Uint8Array.of(1))
+    expect(Buffer.compare(await nextOf(pair.far.frames), original)).toBe(0)
+    expect(await nextOf(pair.far.frames)).toEqual(Uint8Array.of(1))
+    await last
+  })
+
+  it('take frames from one buffer that is used again as soon as a write resolves', async () => {
+    await using host = await testHost()
+    const { near, far } = await connected(host)
+    const pair = await streamed(near, far)
+    const buffer = new Uint8Array(200)
+    const writing = (async () => {
+      for (let index = 0; index < 2000; index++) await pair.near.write(buffer.fill(index % 256))
+    })()
+    for (let index = 0; index < 2000; index++) {
+      expect(await nextOf(pair.far.frames)).toEqual(new Uint8Array(200).fill(index % 256))
+    }
+    await writing
+  })
+
   it('deliver frames larger than what is read ahead, to a reader that waits', async () => {
     await using host = await testHost()
     const { near, far } = await connected(host)
@@ -283,8 +324,7 @@ describe('streams', () => {
       for (; sent < 4096; sent += 16) await send(lane, framed(part))
     })().catch(() => {})
     for (let quiet = 0, before = -1; quiet < 30; ) {
-      await send(it.raw.control, control({ kind: 'ping' }))
-      await it.raw.control.read()
+      await it.trip()
       quiet = before === sent ? quiet + 1 : 0
       before = sent
     }

@@ -13,7 +13,18 @@ import { rawConnection } from './raw-peer.js'
 const KEY = Buffer.from(identity(2).publicKey).toString('hex')
 
 describe('listen', () => {
-  it('answers with its key and real port, and on no other address of the machine', async () => {
+  it('opens no other address of the machine than the one given', async () => {
+    const { iroh, sockets } = await watchedIroh()
+    await using transport = new IrohTransport(parseOptions({}), testContext(), iroh)
+    const { signal } = new AbortController()
+    for (const address of ['iroh://127.0.0.1:0', 'iroh://[::1]:0']) {
+      await transport.listen({ identity: identity(2), alpn: 'heddle/1', address, signal })
+    }
+    expect(sockets).toHaveLength(4)
+    for (const socket of sockets) expect(socket).toMatch(/^(127\.0\.0\.1|\[::1\]):\d+$/)
+  })
+
+  it('answers with its key and real port', async () => {
     await using host = await testHost()
     const listener = await host.listen('iroh://127.0.0.1:0')
     expect(listener.addresses).toEqual([expect.stringMatching(`^iroh://${KEY}\\?addr=127\\.0\\.0\\.1:[1-9]\\d*$`)])
@@ -151,17 +162,8 @@ describe('strangers', () => {
   })
 
   it('are refused at once by an endpoint that only dials', async () => {
-    const iroh = await loadIroh()
-    const sockets: string[] = []
-    const watched: Iroh = {
-      ...iroh,
-      async bind(options) {
-        const endpoint = await iroh.bind(options)
-        sockets.push(...endpoint.sockets)
-        return endpoint
-      }
-    }
-    await using dialling = new IrohTransport(parseOptions({}), testContext(), watched)
+    const { iroh, sockets } = await watchedIroh()
+    await using dialling = new IrohTransport(parseOptions({}), testContext(), iroh)
     await using host = await testHost()
     const { signal } = new AbortController()
     const address = addressOf(await host.listen())
@@ -186,24 +188,42 @@ describe('what ends', () => {
     expect(await untaken.closed).toEqual({ by: 'remote' })
   })
 
-  it('leaves no handle, no timer and nothing in memory', async () => {
-    await using host = await testHost()
-    await connected(host)
-    const before = process.getActiveResourcesInfo().length
+  it('leaves no handle, no timer and nothing in memory, while its transport goes on', async () => {
+    await using client = await testHost()
+    await using server = await testHost()
+    const listener = await server.listen()
     const gone: WeakRef<object>[] = []
     const visit = async () => {
-      await using client = await testHost()
-      await using server = await testHost()
-      const pair = await connected(client, server)
-      const streams = await streamed(pair.near, pair.far)
-      for (const item of [client.transport, pair.near, pair.far, streams.near, streams.far])
-        gone.push(new WeakRef(item))
+      const near = await client.dial(addressOf(listener))
+      const far = await nextOf(listener.connections)
+      const streams = await streamed(near, far)
+      for (const item of [near, far, streams.near, streams.far]) gone.push(new WeakRef(item))
+      await near[Symbol.asyncDispose]()
+      await far[Symbol.asyncDispose]()
     }
-    for (let round = 0; round < 10; round++) await visit()
+    await visit()
+    const before = process.getActiveResourcesInfo().length
+    for (let round = 0; round < 20; round++) await visit()
     await expect.poll(() => process.getActiveResourcesInfo().length).toBeLessThanOrEqual(before)
-    await collectGarbage()
-    await expect
-      .poll(() => collectGarbage().then(() => gone.filter((item) => item.deref() !== undefined).length))
-      .toBe(0)
+    const left = () => collectGarbage().then(() => gone.filter((item) => item.deref() !== undefined).length)
+    // What the last visit touched may still be on the stack.
+    await expect.poll(left).toBeLessThanOrEqual(4)
   })
 })
+
+/** iroh, and the sockets of every endpoint bound with it. */
+async function watchedIroh(): Promise<{ readonly iroh: Iroh; readonly sockets: readonly string[] }> {
+  const iroh = await loadIroh()
+  const sockets: string[] = []
+  return {
+    sockets,
+    iroh: {
+      publicKey: (secretKey) => iroh.publicKey(secretKey),
+      async bind(options) {
+        const endpoint = await iroh.bind(options)
+        sockets.push(...endpoint.sockets)
+        return endpoint
+      }
+    }
+  }
+}
