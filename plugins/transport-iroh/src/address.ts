@@ -71,7 +71,7 @@ export function formatPeerAddress({ id, direct, relay }: PeerAddress): string {
   const key = Array.from(id, (byte) => byte.toString(16).padStart(2, '0')).join('')
   for (let count = Math.min(direct.length, DIRECT_MAX); ; count--) {
     const ways = direct.slice(0, count).map((socket) => `addr=${socket}`)
-    if (relay !== undefined) ways.push(`relay=${relay.replaceAll('&', '%26')}`)
+    if (relay !== undefined) ways.push(`relay=${relay.replaceAll('%', '%25').replaceAll('&', '%26')}`)
     const address = `iroh://${key}?${ways.join('&')}`
     if (address.length <= ADDRESS_CHARACTERS_MAX || count === 0) return address
   }

@@ -28,6 +28,11 @@ export class BoundEndpoint {
     void this.#accept()
   }
 
+  /** Bound on all addresses, not only on some that the outside may be out of reach from. */
+  get reachesEverywhere(): boolean {
+    return this.quic.sockets.some((socket) => socket.startsWith('0.0.0.0:') || socket.startsWith('[::]:'))
+  }
+
   get isClosing(): boolean {
     return this.#closing !== undefined
   }
@@ -80,11 +85,11 @@ export class Endpoints {
     this.#log = log
   }
 
-  /** An endpoint to dial from; it stays until the transport ends. Throws UNAUTHENTICATED, CONFIG_INVALID. */
+  /** An endpoint to dial from, a listener's if it has one that will do; another stays until the transport ends. Throws UNAUTHENTICATED, CONFIG_INVALID. */
   async forDialling(identity: EndpointIdentity): Promise<BoundEndpoint> {
     this.#check(identity)
-    const listening = this.#of(identity.publicKey)
-    if (listening !== undefined) return listening
+    const bound = this.#of(identity, ({ reachesEverywhere }) => reachesEverywhere)
+    if (bound !== undefined) return bound
     const key = toHex(identity.publicKey)
     const known = this.#dialling.get(key)
     if (known !== undefined) return known
@@ -109,8 +114,8 @@ export class Endpoints {
     if (id !== undefined && !sameBytes(id, identity.publicKey)) {
       throw new HeddleError('CONFIG_INVALID', `cannot listen on ${where}: it names the key of somebody else`)
     }
-    const bound = this.#of(identity.publicKey)
-    if (bound === undefined || port === 0 || !bound.quic.sockets.includes(formatSocket(ip, port))) {
+    const bound = this.#of(identity, ({ quic }) => port !== 0 && quic.sockets.includes(formatSocket(ip, port)))
+    if (bound === undefined) {
       return this.#bindOne(identity, ip, port, alpn, where)
     }
     if (bound.onIncoming !== undefined) {
@@ -131,8 +136,8 @@ export class Endpoints {
     await Promise.all([...[...this.#bound].map((endpoint) => this.#close(endpoint)), ...this.#closing])
   }
 
-  #of(publicKey: Uint8Array): BoundEndpoint | undefined {
-    return [...this.#bound].find(({ id, isClosing }) => !isClosing && sameBytes(id, publicKey))
+  #of({ publicKey }: EndpointIdentity, fits: (endpoint: BoundEndpoint) => boolean): BoundEndpoint | undefined {
+    return [...this.#bound].find((one) => !one.isClosing && sameBytes(one.id, publicKey) && fits(one))
   }
 
   async #bindOne(

@@ -44,6 +44,22 @@ describe('listen', () => {
     for (const address of addresses) await (await client.dial(address))[Symbol.asyncDispose]()
   })
 
+  it('and dialling share an endpoint exactly when it is bound on all addresses', async () => {
+    const { iroh, sockets } = await watchedIroh()
+    await using transport = new IrohTransport(parseOptions({}), testContext(), iroh)
+    await using far = await testHost()
+    const { signal } = new AbortController()
+    const address = addressOf(await far.listen())
+    const choice = { identity: identity(6), alpn: 'heddle/1', signal }
+    const narrow = await transport.listen({ ...choice, address: 'iroh://127.0.0.1:0' })
+    await transport.dial(address, choice)
+    expect(sockets).toHaveLength(4)
+    await transport.listen({ ...choice, identity: identity(7), address: 'iroh://0.0.0.0:0' })
+    await transport.dial(address, { ...choice, identity: identity(7) })
+    expect(sockets).toHaveLength(6)
+    await narrow[Symbol.asyncDispose]()
+  })
+
   it('on IPv6', async () => {
     await using host = await testHost()
     const address = addressOf(await host.listen('iroh://[::1]:0'))
