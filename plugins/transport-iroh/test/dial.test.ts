@@ -4,7 +4,7 @@ import { getEventListeners, once } from 'node:events'
 import { createVirtualClock } from '@heddle/transport-memory'
 import { describe, expect, it } from 'vitest'
 import { describeFailure } from '../src/native/index.js'
-import { addressOf, nextOf, testHost } from './host.js'
+import { addressOf, nextOf, streamed, type TestHost, testHost } from './host.js'
 import { identity } from './identities.js'
 import { rawEndpoint, rawHello, send } from './raw-peer.js'
 
@@ -204,6 +204,23 @@ describe('dialling', () => {
     }
     expect(getEventListeners(signal, 'abort')).toEqual([])
     await expect.poll(() => getEventListeners(shutdown.signal, 'abort')).toEqual([])
+  })
+
+  it('each other at once gives both a connection of their own, and both work', async () => {
+    await using first = await testHost()
+    await using second = await testHost()
+    const { signal } = new AbortController()
+    const listen = (host: TestHost, number: number) =>
+      host.transport.listen({ identity: identity(number), alpn: 'heddle/1', address: 'iroh://127.0.0.1:0', signal })
+    const [listener, other] = await Promise.all([listen(first, 1), listen(second, 2)])
+    const [near, far] = await Promise.all([
+      first.dial(addressOf(other), { as: 1 }),
+      second.dial(addressOf(listener), { as: 2 })
+    ])
+    await streamed(near, await nextOf(other.connections))
+    await streamed(far, await nextOf(listener.connections))
+    await near[Symbol.asyncDispose]()
+    await expect(far.open()).resolves.toBeDefined()
   })
 
   it('reaches a listener again that was disposed of and started at the same address', async () => {

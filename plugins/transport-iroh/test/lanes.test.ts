@@ -141,6 +141,17 @@ describe('a data lane', () => {
     expect(await nextOf((await nextOf(it.connection.incoming)).frames)).toEqual(Uint8Array.of(2))
   })
 
+  it('that is reset by QUIC takes no frame either, without waiting for RESET', async () => {
+    await using it = await attacked()
+    const lane = await it.raw.lane(framed(Uint8Array.of(1)))
+    const stream = await nextOf(it.connection.incoming)
+    await nextOf(stream.frames)
+    await lane.reset()
+    await expect(nextOf(stream.frames)).rejects.toMatchObject({ code: 'TRANSPORT_CLOSED' })
+    await expect(stream.write(Uint8Array.of(2))).rejects.toMatchObject({ code: 'TRANSPORT_CLOSED' })
+    await expect(stream.finish()).rejects.toMatchObject({ code: 'TRANSPORT_CLOSED' })
+  })
+
   it.each([
     ['ends', (lane: QuicStream) => lane.finish()],
     ['is reset', (lane: QuicStream) => lane.reset()]

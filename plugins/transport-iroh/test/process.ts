@@ -27,7 +27,7 @@ export interface Started extends AsyncDisposable {
 }
 
 export function startChild(role: string, address = '', env: Readonly<Record<string, string>> = {}): Started {
-  const started = spawn(process.execPath, ['--no-deprecation', child, role, address], {
+  const started = spawn(process.execPath, ['--throw-deprecation', child, role, address], {
     stdio: ['ignore', 'pipe', 'inherit'],
     env: { ...process.env, ...env }
   })

@@ -72,8 +72,8 @@ export class IrohStream implements FrameStream {
         frame: (bytes) => this.#receive(bytes),
         finished: () => this.#endReading('finished', undefined),
         ended: (cause) => {
-          // Its RESET may still be under way on the control lane.
-          if (isReset(cause) && this.#error === undefined) this.#dropUnread()
+          // Whoever resets a direction has given up the whole stream; its RESET may still be under way on the control lane.
+          if (isReset(cause) && this.#error === undefined) this.receiveReset(RESET.noMoreWrites | RESET.noMoreReads)
           this.#endReading('failed', this.#error ?? this.#lost(cause))
           readerEnded()
         },

@@ -5,7 +5,8 @@ import { type Iroh, irohOf } from './iroh.js'
 /** Throws CAPABILITY_MISSING where there is no build of iroh for this machine. */
 export async function loadIroh(): Promise<Iroh> {
   try {
-    return irohOf(await import('@number0/iroh'))
+    // The file itself, since the package's "main" names one that is not there, of which Node warns.
+    return irohOf(await import('@number0/iroh/index.js'))
   } catch (cause) {
     throw new HeddleError(
       'CAPABILITY_MISSING',
