@@ -166,8 +166,10 @@ export class IrohConnection implements Connection {
         const first = await firstBytes(stream)
         this.#keepAlive.heard()
         this.#theirCount += 1
+        const reset = this.#earlyResets.get(this.#theirCount)
+        this.#earlyResets.delete(this.#theirCount)
         if (first === undefined) await stream.reset()
-        else this.#accept(stream, first)
+        else this.#accept(stream, first, reset)
         this.#progressed()
       }
     } catch (error) {
@@ -176,13 +178,10 @@ export class IrohConnection implements Connection {
     }
   }
 
-  /** Throws MALFORMED. */
-  #accept(quic: QuicStream, first: Uint8Array): void {
+  /** `reset`: flags of a RESET that came before it. Throws MALFORMED. */
+  #accept(quic: QuicStream, first: Uint8Array, reset: number | undefined): void {
     if (first[0] !== LANE.data) throw malformed(`a lane of kind ${first[0]}`)
-    const number = this.#theirCount
-    const stream = this.#addStream(quic, number, first.subarray(1))
-    const reset = this.#earlyResets.get(number)
-    this.#earlyResets.delete(number)
+    const stream = this.#addStream(quic, this.#theirCount, first.subarray(1))
     if (reset !== undefined) stream.receiveReset(reset)
     if (reset !== undefined && (reset & RESET.noMoreWrites) !== 0) return
     const isTaken = this.incoming.push(stream)
@@ -235,6 +234,8 @@ export class IrohConnection implements Connection {
 
   /** Throws MALFORMED. */
   #receive(message: ControlMessage): void {
+    // What was under way when it ended asks for nothing any more, except that a goodbye is still one.
+    if (this.#error !== undefined && message.kind !== 'bye') return
     switch (message.kind) {
       case 'ping':
         this.#send({ kind: 'pong' })

@@ -73,13 +73,19 @@ export class ControlLane {
   /** False when the peer does not read what it is sent. */
   send(message: ControlMessage): boolean {
     if (!this.#writer.isOpen) return true
-    void this.#writer.write(encodeControl(message))
+    this.#writer.write(encodeControl(message)).catch(() => {
+      // The lane is gone, which the connection hears by reading it.
+    })
     return this.#writer.queuedBytes <= QUEUED_BYTES_MAX
   }
 
   /** Nothing more is sent. Resolves when all of it was, or cannot be. */
   async finish(): Promise<void> {
-    if (this.#writer.isOpen) void this.#writer.finish()
+    if (this.#writer.isOpen) {
+      this.#writer.finish().catch(() => {
+        // Gone before all was sent: `ended` resolves all the same.
+      })
+    }
     await this.#writer.ended
   }
 
