@@ -21,6 +21,7 @@ import {
   type LogLevel,
   openDevice,
   type Server,
+  type ServerOptions,
   type Storage,
   startServer
 } from '../src/index.js'
@@ -36,6 +37,8 @@ export interface WorldOptions {
   readonly nearest?: string
   /** How long a disk takes to make a batch durable, milliseconds. */
   readonly commitMs?: number
+  /** What a server bounds otherwise than by default. */
+  readonly limits?: (server: string) => NonNullable<ServerOptions['limits']>
 }
 
 export interface LoggedEvent {
@@ -119,10 +122,12 @@ export class World {
   /** By how much the clocks of some are ahead, milliseconds. */
   readonly #skews = new Map<string, number>()
   readonly #commitMs: number
+  readonly #limits: NonNullable<WorldOptions['limits']>
   #starts = 0
 
-  private constructor({ seed, latencyMs = 5, commitMs = 0, nearest }: WorldOptions) {
+  private constructor({ seed, latencyMs = 5, commitMs = 0, nearest, limits = () => ({}) }: WorldOptions) {
     this.#commitMs = commitMs
+    this.#limits = limits
     this.random = seededRandom(seed)
     this.clock = createVirtualClock(1_700_000_000_000)
     const networkRandom = seededRandom(seed + 1)
@@ -166,6 +171,7 @@ export class World {
       transports: [transport],
       listen: [`mem://${host}`],
       policy: { mayCreate: () => !this.#refusing.has(name) },
+      limits: this.#limits(name),
       context,
       crypto: createCrypto(context.random)
     })

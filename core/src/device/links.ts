@@ -253,8 +253,6 @@ function groupOf(news: News): Uint8Array | undefined {
       const statement = news.value.vote?.statement
       return statement && Vote.decode(statement).group
     }
-    case 'receipts':
-      return undefined
     default:
       return news.value.group
   }

@@ -115,6 +115,56 @@ describe('a mailbox', () => {
     expect(await codeOf(put(await world.device(), id(5), 'x'))).toBe('NOT_FOUND')
   })
 
+  it('of members takes no room from the admins, and of one member little from the others', async () => {
+    const readers = [await admin.add([host], Role.ROLE_READER), await admin.add([host], Role.ROLE_READER)]
+    for (const [n, reader] of readers.entries()) {
+      for (let i = 0; i < 4; i++) await open(reader, id(10 * (n + 1) + i))
+      expect(await codeOf(open(reader, id(10 * (n + 1) + 4)))).toBe('LIMIT_EXCEEDED')
+      await open(reader, id(10 * (n + 1)), 120_000)
+    }
+    for (let i = 0; i < 64; i++) await open(admin, id(100 + i))
+    expect(await codeOf(open(admin, id(99)))).toBe('LIMIT_EXCEEDED')
+    await close(readers[0] as TestDevice, id(10))
+    await open(readers[0] as TestDevice, id(14))
+  })
+
+  it('of members that are no admins has bounded room in all', async () => {
+    await world[Symbol.asyncDispose]()
+    world = await World.start(1, { limits: { mailboxesOfOthersMax: 5 } })
+    host = world.hosts[0] as ServerHost
+    admin = await world.device()
+    await admin.create([host])
+    const [one, two] = [await admin.add([host]), await admin.add([host], Role.ROLE_READER)]
+    for (let i = 0; i < 4; i++) await open(one, id(10 + i))
+    await open(two, id(20))
+    expect(await codeOf(open(two, id(21)))).toBe('LIMIT_EXCEEDED')
+    await open(admin, id(30))
+    await admin.commit([host], { removes: [one.memberId] })
+    await open(two, id(21))
+  })
+
+  it('beyond what a member may have goes with its being an admin', async () => {
+    const other = await admin.add([host], Role.ROLE_ADMIN)
+    for (let i = 0; i < 6; i++) await open(other, id(10 + i))
+    await admin.commit([host], { roles: [{ memberId: other.memberId, role: Role.ROLE_EDITOR }] })
+    const stranger = await world.device()
+    const codes: string[] = []
+    for (let i = 0; i < 6; i++)
+      codes.push(
+        await put(stranger, id(10 + i), 'x').then(
+          () => 'kept',
+          ({ code }) => code
+        )
+      )
+    expect(codes).toEqual(['kept', 'kept', 'kept', 'kept', 'NOT_FOUND', 'NOT_FOUND'])
+  })
+
+  it('is kept for a month at most', async () => {
+    const dayMs = 24 * 60 * 60 * 1000
+    expect(await codeOf(open(admin, id(9), 31 * dayMs + 1))).toBe('INVALID')
+    await open(admin, id(9), 31 * dayMs)
+  })
+
   it('is bounded in items, and a document in mailboxes', async () => {
     const stranger = await world.device()
     await open(admin, id(6))
