@@ -432,7 +432,7 @@ describe('a server that is slow to be left', () => {
       await close.call(this)
     })
     await world.settle(doc.removeServer(slow))
-    await world.until(() => closes.mock.contexts.some(({ id }) => id === slow))
+    await world.until(() => closes.mock.contexts.some((link) => link instanceof ServerLink && link.id === slow))
     await world.settle(doc.removeServer(idOf(world, 'server-3')))
     await world.pass(1_000)
     left()

@@ -1,0 +1,47 @@
+/**
+ * What a GroupInfo says of a group before anything of it is verified (SPEC SRV-020): verifying a large ratchet tree takes a
+ * signature for every member, so a server looks at this first. Called by the server room.
+ */
+import { HeddleError } from '../errors.js'
+import type { DocumentExtension, ServersExtension } from '../wire/index.js'
+import { contextHash, GROUP_ID_BYTES } from './context-hash.js'
+import { readGroupExtensions } from './extensions.js'
+import { decodeGroupInfoMessage, ensureValid, treeOfGroupInfo, typedSync } from './mls/index.js'
+import { type GroupDeps, PublicGroup } from './public-group.js'
+
+/** Anybody can claim anything. */
+export interface ClaimedGroup {
+  readonly groupId: Uint8Array
+  readonly epoch: bigint
+  /** As `PublicGroup.ctx`: the group that is verified has the same. */
+  readonly ctx: Uint8Array
+  readonly document: DocumentExtension
+  readonly servers: ServersExtension
+  /** Nodes of the ratchet tree, those included that are blank; 1 in a group of which there was never but one member. */
+  nodeCount(): number
+  /** As `PublicGroup.fromGroupInfo`. Throws INVALID, BAD_SIGNATURE. */
+  verify(): Promise<PublicGroup>
+}
+
+/** Decodes a GroupInfo with its ratchet tree and verifies nothing. Throws MALFORMED, INVALID. */
+export function claimedGroup(bytes: Uint8Array, deps: GroupDeps): ClaimedGroup {
+  const groupInfo = decodeGroupInfoMessage(bytes)
+  const { groupContext } = groupInfo
+  return typedSync('INVALID', 'The GroupInfo is not valid', () => {
+    ensureValid(groupContext.groupId.length === GROUP_ID_BYTES, `A group id of ${groupContext.groupId.length} bytes`)
+    const { document, servers } = readGroupExtensions(groupContext.extensions)
+    return {
+      groupId: groupContext.groupId,
+      epoch: groupContext.epoch,
+      ctx: contextHash(deps.crypto, groupContext),
+      document,
+      servers,
+      nodeCount: () => {
+        const nodes = treeOfGroupInfo(groupInfo)
+        if (nodes === undefined) throw new HeddleError('INVALID', 'The GroupInfo has no ratchet tree')
+        return nodes.length
+      },
+      verify: () => PublicGroup.ofGroupInfo(groupInfo, deps)
+    }
+  })
+}
