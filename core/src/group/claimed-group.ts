@@ -2,12 +2,15 @@
  * What a GroupInfo says of a group before anything of it is verified (SPEC SRV-020): verifying a large ratchet tree takes a
  * signature for every member, so a server looks at this first. Called by the server room.
  */
-import { HeddleError } from '../errors.js'
-import type { DocumentExtension, ServersExtension } from '../wire/index.js'
+import type { GroupInfo } from 'ts-mls/groupInfo.js'
+import { type DocumentExtension, LIMITS, type ServersExtension } from '../wire/index.js'
 import { contextHash, GROUP_ID_BYTES } from './context-hash.js'
 import { readGroupExtensions } from './extensions.js'
 import { decodeGroupInfoMessage, ensureValid, treeOfGroupInfo, typedSync } from './mls/index.js'
 import { type GroupDeps, PublicGroup } from './public-group.js'
+
+/** A leaf has to fit a key package. */
+const oneNodeBytesMax = LIMITS.JoinRequest.keyPackage.bytesMax
 
 /** Anybody can claim anything. */
 export interface ClaimedGroup {
@@ -17,8 +20,8 @@ export interface ClaimedGroup {
   readonly ctx: Uint8Array
   readonly document: DocumentExtension
   readonly servers: ServersExtension
-  /** Nodes of the ratchet tree, those included that are blank; 1 in a group of which there was never but one member. */
-  nodeCount(): number
+  /** The ratchet tree is that of a group with one member, which nobody else was ever in. A larger one is not decoded. */
+  readonly hasOneMember: boolean
   /** As `PublicGroup.fromGroupInfo`. Throws INVALID, BAD_SIGNATURE. */
   verify(): Promise<PublicGroup>
 }
@@ -36,12 +39,14 @@ export function claimedGroup(bytes: Uint8Array, deps: GroupDeps): ClaimedGroup {
       ctx: contextHash(deps.crypto, groupContext),
       document,
       servers,
-      nodeCount: () => {
-        const nodes = treeOfGroupInfo(groupInfo)
-        if (nodes === undefined) throw new HeddleError('INVALID', 'The GroupInfo has no ratchet tree')
-        return nodes.length
-      },
+      hasOneMember: hasOneNode(groupInfo),
       verify: () => PublicGroup.ofGroupInfo(groupInfo, deps)
     }
   })
+}
+
+function hasOneNode(groupInfo: GroupInfo): boolean {
+  const tree = groupInfo.extensions.find(({ extensionType }) => extensionType === 'ratchet_tree')
+  ensureValid(tree !== undefined, 'The GroupInfo has no ratchet tree')
+  return tree.extensionData.length <= oneNodeBytesMax && treeOfGroupInfo(groupInfo)?.length === 1
 }

@@ -32,7 +32,7 @@ export function readCreate({ groupInfo, decided }: Create, parts: ServerParts): 
   const { id } = parts.identity
   const isListed = claimed.servers.servers.some((server) => equalBytes(server.id, id))
   if (decided === undefined) {
-    if (claimed.epoch !== 0n || claimed.nodeCount() !== 1)
+    if (claimed.epoch !== 0n || !claimed.hasOneMember)
       throw invalid(claimed, 'a document is created at epoch 0, with its creator as the only member')
     if (!isListed) throw invalid(claimed, 'this server is not among the servers of the document')
   } else {
