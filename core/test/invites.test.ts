@@ -26,6 +26,7 @@ describe('an invite that the servers refuse', () => {
     const { world, doc, problems } = await founded({ seed: 901, limits: () => ({ mailboxesOfAdminsMax: 2 }) })
     const link = await world.settle(doc.invite())
     await world.settle(doc.invite())
+    const sinceMs = world.clock.now()
     const refused = expect(world.settle(doc.invite())).rejects.toMatchObject({
       code: 'LIMIT_EXCEEDED',
       message: expect.stringMatching(
@@ -33,6 +34,7 @@ describe('an invite that the servers refuse', () => {
       )
     })
     await refused
+    expect(world.clock.now() - sinceMs).toBeLessThan(1_000)
     expect(problems).toEqual([])
     await world.settle((await world.openDevice('bob')).join(link))
     await world.pass(1_000)
