@@ -80,7 +80,10 @@ export class Invites {
   async make(role: Role, expiresInMs: number): Promise<string> {
     const { group, context, crypto, groupId } = this.#room
     if (!(expiresInMs >= 1 && expiresInMs <= expiresInMsMax))
-      throw new HeddleError('CONFIG_INVALID', `expiresInMs is ${expiresInMs}; an invite is good for 1 ms to 30 days`)
+      throw new HeddleError(
+        'CONFIG_INVALID',
+        `an invite is good for 30 days at most and 1 ms at least; expiresInMs is ${expiresInMs}`
+      )
     if (group.me.role !== Role.ROLE_ADMIN) throw new HeddleError('FORBIDDEN', 'only an admin invites; ask one')
     const { servers, faultBound } = group.public.servers
     const invite: Invite = {
@@ -242,7 +245,7 @@ export class Invites {
     const told = this.#toldOf.get(key) ?? new Set()
     if (told.has(server)) return
     this.#toldOf.set(key, told.add(server))
-    const message = `server ${server.slice(0, 8)} refuses the mailbox of an invite, which can be followed through others only: ${error.message}`
+    const message = `server ${server.slice(0, 8)} refuses the mailbox of an invite, which nobody can follow through it: ${error.message}`
     report(this.#room, new HeddleError(error.code, message, { cause: error }))
   }
 

@@ -24,13 +24,13 @@ export function openMailbox(document: Document, request: MailboxOpen, peer: Uint
   const { mailboxMsMax } = document.parts.limits
   const nowMs = Math.floor(clock.now())
   if (expiresAtMs <= BigInt(nowMs)) throw document.problem('INVALID', 'the mailbox would have expired already')
-  if (expiresAtMs > BigInt(nowMs + mailboxMsMax))
+  if (Number(expiresAtMs) - nowMs > mailboxMsMax)
     throw document.problem('INVALID', `a mailbox is kept for at most ${Math.floor(mailboxMsMax / dayMs)} days`)
   forgetExpired(document)
   const known = document.mailboxes.get(toHex(id))
   if (known !== undefined && !equalBytes(known.record.owner, owner.id))
     throw document.problem('FORBIDDEN', 'another member has opened a mailbox with this id')
-  if (known === undefined) requireRoom(document, owner)
+  if (known === undefined) makeRoom(document, owner)
   keep(document, id, { owner: owner.id, expiresAtMs, items: known?.record.items ?? [] })
   return done
 }
@@ -96,26 +96,27 @@ export function dropOrphanedMailboxes(document: Document): void {
 }
 
 /**
- * Admins have room of their own, for invites: whatever the other members open, it takes none of it. Throws LIMIT_EXCEEDED.
+ * Admins have room of their own, for invites: whatever the other members open, it takes none of it. One of these has room
+ * for a few, of which its new one replaces the one that would expire first: it may have been restarted and have forgotten
+ * that. Throws LIMIT_EXCEEDED.
  */
-function requireRoom(document: Document, owner: EpochMember): void {
+function makeRoom(document: Document, owner: EpochMember): void {
   const { current, mailboxes, parts } = document
   const { mailboxesOfAdminsMax, mailboxesOfOthersMax, mailboxesPerMemberMax } = parts.limits
-  const owners = [...mailboxes.values()].flatMap(({ record }) => current.memberById(record.owner) ?? [])
-  const alike = owners.filter(({ isAdmin }) => isAdmin === owner.isAdmin).length
-  if (owner.isAdmin && alike >= mailboxesOfAdminsMax)
-    throw document.problem(
-      'LIMIT_EXCEEDED',
-      `the admins have ${alike} mailboxes here, the most there can be; close one`
-    )
-  if (owner.isAdmin) return
-  if (owners.filter(({ id }) => equalBytes(id, owner.id)).length >= mailboxesPerMemberMax)
-    throw document.problem('LIMIT_EXCEEDED', `a member has at most ${mailboxesPerMemberMax} mailboxes here; close one`)
-  if (alike >= mailboxesOfOthersMax)
-    throw document.problem(
-      'LIMIT_EXCEEDED',
-      `members that are no admins have ${alike} mailboxes here, the most there can be`
-    )
+  const alike = [...mailboxes.values()].filter(
+    ({ record }) => current.memberById(record.owner)?.isAdmin === owner.isAdmin
+  )
+  const isFull = alike.length >= (owner.isAdmin ? mailboxesOfAdminsMax : mailboxesOfOthersMax)
+  const own = alike.filter(({ record }) => equalBytes(record.owner, owner.id))
+  if (!isFull && (owner.isAdmin || own.length < mailboxesPerMemberMax)) return
+  // An admin's are invites that somebody may be about to follow.
+  const [first] = owner.isAdmin ? [] : own.sort((a, b) => (a.record.expiresAtMs < b.record.expiresAtMs ? -1 : 1))
+  if (first === undefined) {
+    const whose = owner.isAdmin ? 'admins' : 'members that are no admins'
+    const what = `the ${whose} have ${alike.length} mailboxes here, the most there can be until some are closed or expire`
+    throw document.problem('LIMIT_EXCEEDED', what)
+  }
+  drop(document, [first])
 }
 
 function forgetExpired(document: Document): void {
