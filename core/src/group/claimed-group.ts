@@ -1,5 +1,5 @@
 /**
- * What a GroupInfo says of a group before anything of it is verified (SPEC SRV-020): verifying a large ratchet tree takes a
+ * What a GroupInfo says of a group before anything of it is verified (SPEC SRV-022): verifying a large ratchet tree takes a
  * signature for every member, so a server looks at this first. Called by the server room.
  */
 import type { GroupInfo } from 'ts-mls/groupInfo.js'

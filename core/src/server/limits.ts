@@ -32,7 +32,9 @@ export interface ServerLimits {
   /** Key packages whose Welcome is waited for, in a document and of these on one connection. */
   readonly welcomeWaitersPerDocumentMax: number
   readonly welcomeWaitersPerConnectionMax: number
-  /** Documents one endpoint key may bring at once, and then in an hour, those included that are not valid; a repeated Create is not counted. */
+  /**
+   * Documents one endpoint key may bring at once, and then in an hour, valid or not; a repeated Create is not counted.
+   */
   readonly createsPerPeerPerHour: number
   /** Control messages a member without the right to write may send at once, and then in an hour. */
   readonly controlsPerReaderPerHour: number
