@@ -186,6 +186,8 @@ describe('a device that comes back', () => {
     write(second, 'two')
     await world.settle(second.settled('safe'))
     await world.until(() => read(copy).includes('two'))
+    // A server that lacks it cannot show that it was said.
+    await world.pass(1_000)
     await world.kill('ada')
     world.disk('ada').apply({ delRange: [everything], put: backup })
     const third = await world.settle((await world.openDevice('ada')).open(doc.id))

@@ -14,7 +14,7 @@ import {
 } from '../src/group/mls/index.js'
 import type { Document, HeddleError } from '../src/index.js'
 import { EnvelopeHeader, EnvelopeKind, RejoinKey } from '../src/wire/index.js'
-import { textOf, World } from './world.js'
+import { textOf, World, type WorldOptions } from './world.js'
 
 afterEach(() => {
   vi.restoreAllMocks()
@@ -32,8 +32,12 @@ function problemsOf(document: Document): HeddleError[] {
 }
 
 /** Mallory sits at leaf 1, bob and carol at 2 and 3 under a node without keys: each gets a ciphertext of its own. */
-async function party(seed: number, carol: 'editor' | 'reader' = 'editor', commitMs = 0) {
-  const world = await World.create({ seed, commitMs })
+async function party(
+  seed: number,
+  carol: 'editor' | 'reader' = 'editor',
+  options: Pick<WorldOptions, 'commitMs' | 'limits'> = {}
+) {
+  const world = await World.create({ seed, ...options })
   const device = await world.openDevice('ada')
   const ada = await world.settle(device.create({ servers: world.tickets }))
   const join = async (name: string, role: 'admin' | 'editor' | 'reader') => {
@@ -154,6 +158,19 @@ describe('a device that cannot process a decided commit', () => {
     await world.dispose()
   })
 
+  it('says which servers have no room for what it would be answered', async () => {
+    const { world, mallory, carol } = await party(8013, 'editor', { limits: () => ({ mailboxesOfOthersMax: 0 }) })
+    const problems = problemsOf(carol)
+    await poison(world, mallory, ['carol'])
+    await world.until(() => carol.status().stuck !== undefined)
+    const refusals = () => problems.filter(({ code }) => code === 'LIMIT_EXCEEDED')
+    await world.until(() => refusals().length === 3)
+    expect(refusals()[0]?.message).toMatch(/^server [0-9a-f]{8} refuses the mailbox in which this device would be told/)
+    await world.pass(60_000)
+    expect(refusals()).toHaveLength(3)
+    await world.dispose()
+  })
+
   it('tries again when other commits are decided first', async () => {
     const { world, ada, mallory, carol, all } = await party(8007)
     const slot = await poison(world, mallory, ['carol'])
@@ -250,7 +267,7 @@ describe('a device that cannot process a decided commit', () => {
       let died = true
       let nth = 0
       for (nth = 1; died; nth++) {
-        const { world, ada, mallory, bob, carol } = await party(8100, 'editor', 30)
+        const { world, ada, mallory, bob, carol } = await party(8100, 'editor', { commitMs: 30 })
         world.cut('carol')
         write(carol, 'mine')
         await world.settle(carol.settled('stored'))

@@ -1,4 +1,5 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
+import { ServerLink } from '../src/device/links.js'
 import { type Document, formatTicket } from '../src/index.js'
 import { textOf, World } from './world.js'
 
@@ -411,5 +412,33 @@ describe('a server replaced', () => {
       await expectServed(world, [eve, doc, bob], three)
       await world.dispose()
     }
+  })
+})
+
+describe('a server that is slow to be left', () => {
+  it('does not bring back one that was removed meanwhile', async () => {
+    const world = await World.create({ seed: 7301, servers: 4 })
+    const { doc } = await documentOf(world, [...three, 'server-4'], [])
+    await world.until(connected(doc, 4))
+    await world.pass(5_000)
+    const slow = idOf(world, 'server-4')
+    let left = () => {}
+    const gate = new Promise<void>((resolve) => {
+      left = resolve
+    })
+    const close = ServerLink.prototype.close
+    const closes = vi.spyOn(ServerLink.prototype, 'close').mockImplementation(async function (this: ServerLink) {
+      if (this.id === slow) await gate
+      await close.call(this)
+    })
+    await world.settle(doc.removeServer(slow))
+    await world.until(() => closes.mock.contexts.some((link) => link instanceof ServerLink && link.id === slow))
+    await world.settle(doc.removeServer(idOf(world, 'server-3')))
+    await world.pass(1_000)
+    left()
+    await world.pass(60_000)
+    closes.mockRestore()
+    expect(serversOf(doc)).toEqual(['mem://server-1', 'mem://server-2'])
+    await world.dispose()
   })
 })

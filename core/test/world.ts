@@ -22,6 +22,7 @@ import {
   type LogLevel,
   openDevice,
   type Server,
+  type ServerOptions,
   type Storage,
   startServer
 } from '../src/index.js'
@@ -39,6 +40,8 @@ export interface WorldOptions {
   readonly commitMs?: number
   /** The backends that devices have when nothing else is said. Default: yjs. */
   readonly crdts?: Crdts
+  /** What a server bounds otherwise than by default. */
+  readonly limits?: (server: string) => NonNullable<ServerOptions['limits']>
 }
 
 export type Crdts = readonly BoundPlugin<'crdt'>[]
@@ -125,11 +128,14 @@ export class World {
   readonly #skews = new Map<string, number>()
   readonly #commitMs: number
   readonly #crdts: Crdts
+  readonly #limits: NonNullable<WorldOptions['limits']>
   #starts = 0
 
-  private constructor({ seed, latencyMs = 5, commitMs = 0, nearest, crdts = [yjs()] }: WorldOptions) {
+  private constructor(options: WorldOptions) {
+    const { seed, latencyMs = 5, commitMs = 0, nearest, crdts = [yjs()], limits = () => ({}) } = options
     this.#commitMs = commitMs
     this.#crdts = crdts
+    this.#limits = limits
     this.random = seededRandom(seed)
     this.clock = createVirtualClock(1_700_000_000_000)
     const networkRandom = seededRandom(seed + 1)
@@ -173,6 +179,7 @@ export class World {
       transports: [transport],
       listen: [`mem://${host}`],
       policy: { mayCreate: () => !this.#refusing.has(name) },
+      limits: this.#limits(name),
       context,
       crypto: createCrypto(context.random)
     })

@@ -85,7 +85,11 @@ export interface Document<Native = unknown> extends AsyncDisposable {
   /** Asks `DeviceOptions.verifyMember` about all members again; resolves when it has answered. */
   verifyMembers(): Promise<void>
 
-  /** Makes an invite link: for one device, once. Admins only. Throws FORBIDDEN. */
+  /**
+   * Makes an invite link: for one device, once. Admins only. A `problem` tells of servers through which it cannot be
+   * followed. Throws FORBIDDEN, CONFIG_INVALID, and when a quorum of the servers refuse it and none takes it, what they
+   * say: LIMIT_EXCEEDED while too many invites are open.
+   */
   invite(options?: InviteOptions): Promise<string>
   /** These resolve when the change is decided, however long the servers are away; they survive a restart of the device. Throw FORBIDDEN, INTENT_OBSOLETE, REMOVED, ABORTED (only the waiting is aborted). */
   remove(memberId: string, signal?: AbortSignal): Promise<void>
@@ -129,7 +133,7 @@ export interface Document<Native = unknown> extends AsyncDisposable {
 export interface InviteOptions {
   /** Default "editor". */
   readonly role?: RoleName
-  /** Default one day. */
+  /** From 1 to 30 days' worth, 2,592,000,000. Default one day. */
   readonly expiresInMs?: number
 }
 

@@ -423,7 +423,7 @@ export class OpenDocument implements Document {
       await turn.commit(store.storage)
       throw tainted
     }
-    await this.#invites.step(turn, this.#following.links)
+    await this.#invites.step(turn, this.#following.readyLinks)
     // What is sealed in an epoch long past, nobody can open.
     const online = this.#following.readyLinks.length > 0 && !this.#changes.holdsBack
     this.#repair.step(turn, online)

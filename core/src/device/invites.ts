@@ -7,14 +7,16 @@ import { concatBytes, equalBytes, fromBase64Url, toBase64Url, toHex, utf8 } from
 import { type CryptoProvider, SUITE_DEFAULT } from '../crypto/index.js'
 import { HeddleError } from '../errors.js'
 import { type KeyPackageInfo, memberIdOf, type RosterEntry, readKeyPackage } from '../group/index.js'
-import type { DeviceChannel } from '../net/index.js'
+import { quorum, slotConfigOf } from '../paxos/index.js'
 import { type AddIntent, Invite, InviteRecord, JoinRequest, Role, WireError } from '../wire/index.js'
 import type { MemberVerdict } from './identity.js'
 import type { ServerLink } from './links.js'
-import { asHeddleError, type Room, report } from './room.js'
+import { asHeddleError, isRefusal, type Room, report } from './room.js'
 import type { Turn } from './store.js'
 
 const linkPrefix = 'heddle:'
+/** Servers keep a mailbox for a day more (SPEC SRV-060): clocks differ. */
+const expiresInMsMax = 30 * 24 * 60 * 60 * 1000
 /** How long an invite waits for a server to take its mailbox before the link is handed out without. */
 const mailboxWaitMs = 3_000
 const joinLabel = utf8('heddle/1 join\0')
@@ -55,9 +57,12 @@ export class Invites {
   readonly #invites: Map<string, InviteRecord>
   readonly #hooks: InvitesHooks
   #arrived: { readonly mailbox: Uint8Array; readonly items: readonly Uint8Array[] }[] = []
-  /** Invites that are not durable yet, and those that are and wait for a mailbox. */
+  /** Invites that are not durable yet, those that are and wait for a mailbox, and those that no server would take. */
   #made: Made[] = []
   #announced: Made[] = []
+  #withdrawn: string[] = []
+  /** By mailbox: servers of which the app was told that they refuse it. */
+  readonly #toldOf = new Map<string, Set<string>>()
   readonly #timers = new Set<Disposable>()
   /** By key package, hexadecimal: what the app says of who asks to join, or that it is being asked. */
   readonly #verdicts = new Map<string, 'asked' | MemberVerdict['verdict']>()
@@ -68,9 +73,17 @@ export class Invites {
     this.#hooks = hooks
   }
 
-  /** Makes an invite, durably. Who follows it is added while this device is open. Throws FORBIDDEN. */
+  /**
+   * Makes an invite, durably. Who follows it is added while this device is open. Throws FORBIDDEN, CONFIG_INVALID, and
+   * what the servers say when so many refuse its mailbox that nobody could follow it, LIMIT_EXCEEDED most likely.
+   */
   async make(role: Role, expiresInMs: number): Promise<string> {
     const { group, context, crypto, groupId } = this.#room
+    if (!(expiresInMs >= 1 && expiresInMs <= expiresInMsMax))
+      throw new HeddleError(
+        'CONFIG_INVALID',
+        `an invite is good for 30 days at most and 1 ms at least; expiresInMs is ${expiresInMs}`
+      )
     if (group.me.role !== Role.ROLE_ADMIN) throw new HeddleError('FORBIDDEN', 'only an admin invites; ask one')
     const { servers, faultBound } = group.public.servers
     const invite: Invite = {
@@ -86,7 +99,7 @@ export class Invites {
     const key = toHex(mailboxOf(crypto, invite.secret))
     this.#invites.set(key, { invite, usedBy: new Uint8Array(0) })
     await new Promise<void>((resolve, reject) => {
-      this.#made.push({ key, resolve, reject })
+      this.#made.push({ key, resolve, reject, asked: 0, refusals: new Map() })
       this.#room.wake()
     })
     return formatInvite(invite)
@@ -99,15 +112,9 @@ export class Invites {
     for (const { reject } of [...this.#made.splice(0), ...this.#announced.splice(0)]) reject(error)
   }
 
-  /** A server is there: it opens the mailboxes of the invites that are still good. */
+  /** A server is there: it opens the mailboxes of the invites that are still good. Never rejects. */
   async openMailboxes(link: ServerLink): Promise<void> {
-    const { channel } = link
-    if (channel === undefined) return
-    for (const [key, { invite, usedBy }] of [...this.#invites]) {
-      if (usedBy.length > 0 || this.#isExpired(invite)) continue
-      await this.#openMailbox(channel, invite)
-      this.#handOut(key)
-    }
+    await Promise.all([...this.#invites.keys()].map((key) => this.#openMailbox(link, key)))
   }
 
   arrived(mailbox: Uint8Array, items: readonly Uint8Array[]): void {
@@ -118,6 +125,7 @@ export class Invites {
   /** Makes new invites durable and turns join requests into intents. */
   async step(turn: Turn, links: readonly ServerLink[]): Promise<void> {
     this.#forgetExpired(turn)
+    for (const key of this.#withdrawn.splice(0)) this.#forget(turn, key)
     for (const made of this.#made.splice(0)) {
       this.#put(turn, made.key)
       turn.after(() => this.#announce(made, links))
@@ -133,35 +141,60 @@ export class Invites {
     await Promise.all(links.map(({ channel }) => channel?.request(body)))
   }
 
-  /** The link is handed out once a server has the mailbox, so that who is quick finds it, and offline after a moment. */
+  /**
+   * The link is handed out once a server has the mailbox, so that who is quick finds it, and offline after a moment. One
+   * that a quorum refuses and no server has would lead nowhere.
+   */
   #announce(made: Made, links: readonly ServerLink[]): void {
     this.#announced.push(made)
     const timer = this.#room.context.clock.setTimer(mailboxWaitMs, () => {
       this.#timers.delete(timer)
-      this.#handOut(made.key)
+      if (this.#isRefused(made)) this.#withdraw(made)
+      else this.#handOut(made.key)
     })
     this.#timers.add(timer)
-    for (const link of links) {
-      this.openMailboxes(link).catch((error: unknown) => {
-        const { message } = asHeddleError(error, 'opening a mailbox')
-        this.#room.context.log('debug', 'mailbox.open.failed', { server: link.id, error: message })
-      })
-    }
+    for (const link of links) void this.#openMailbox(link, made.key)
   }
 
   #handOut(key: string): void {
-    const ready = this.#announced.filter((made) => made.key === key)
+    for (const { resolve, refusals } of this.#takeAnnounced(key)) {
+      for (const [server, error] of refusals) this.#tell(server, key, error)
+      resolve()
+    }
+  }
+
+  #takeAnnounced(key: string): readonly Made[] {
+    const taken = this.#announced.filter((made) => made.key === key)
     this.#announced = this.#announced.filter((made) => made.key !== key)
-    for (const { resolve } of ready) resolve()
+    return taken
+  }
+
+  #isRefused({ refusals }: Made): boolean {
+    return refusals.size >= quorum(slotConfigOf(this.#room.group.public))
+  }
+
+  /** Nobody has seen the link. */
+  #withdraw({ key, refusals }: Made): void {
+    const [cause] = refusals.values()
+    const why = cause?.message ?? 'no reason was given'
+    const message = `${refusals.size} servers refuse the mailbox of the invite, nobody could follow it: ${why}`
+    const error = new HeddleError(cause?.code ?? 'INTERNAL', message, { cause })
+    for (const { reject } of this.#takeAnnounced(key)) reject(error)
+    this.#withdrawn.push(key)
+    this.#room.wake()
   }
 
   /** Who follows an expired invite is refused with or without a record of it. */
   #forgetExpired(turn: Turn): void {
-    for (const [key, { invite }] of this.#invites) {
-      if (!this.#isExpired(invite)) continue
-      this.#invites.delete(key)
-      turn.del(this.#room.store.key('invite', mailboxOf(this.#room.crypto, invite.secret)))
-    }
+    for (const [key, { invite }] of this.#invites) if (this.#isExpired(invite)) this.#forget(turn, key)
+  }
+
+  #forget(turn: Turn, key: string): void {
+    const record = this.#invites.get(key)
+    if (record === undefined) return
+    this.#invites.delete(key)
+    this.#toldOf.delete(key)
+    turn.del(this.#room.store.key('invite', mailboxOf(this.#room.crypto, record.invite.secret)))
   }
 
   #isExpired(invite: Invite): boolean {
@@ -175,13 +208,45 @@ export class Invites {
     turn.put(this.#room.store.key('invite', mailbox), InviteRecord.encode(record))
   }
 
-  async #openMailbox(channel: DeviceChannel, invite: Invite): Promise<void> {
-    const { groupId, crypto } = this.#room
-    const mailbox = mailboxOf(crypto, invite.secret)
-    await channel.request({
-      $case: 'mailboxOpen',
-      value: { group: groupId, mailbox, expiresAtMs: invite.expiresAtMs }
-    })
+  /** Never rejects. */
+  async #openMailbox({ id, channel }: ServerLink, key: string): Promise<void> {
+    const record = this.#invites.get(key)
+    if (channel === undefined || record === undefined) return
+    const { usedBy, invite } = record
+    if (usedBy.length > 0 || this.#isExpired(invite)) return
+    const made = this.#announced.find((one) => one.key === key)
+    if (made !== undefined) made.asked++
+    const { groupId: group, crypto } = this.#room
+    try {
+      const value = { group, mailbox: mailboxOf(crypto, invite.secret), expiresAtMs: invite.expiresAtMs }
+      await channel.request({ $case: 'mailboxOpen', value })
+      this.#toldOf.get(key)?.delete(id)
+      this.#handOut(key)
+    } catch (error) {
+      this.#openFailed(id, key, asHeddleError(error, 'opening a mailbox'))
+    }
+    if (made === undefined) return
+    made.asked--
+    // Another server may be about to take it.
+    if (made.asked === 0 && this.#announced.includes(made) && this.#isRefused(made)) this.#withdraw(made)
+  }
+
+  #openFailed(server: string, key: string, error: HeddleError): void {
+    const { code, message } = error
+    this.#room.context.log('debug', 'mailbox.open.failed', { server, code, message })
+    if (!isRefusal(error)) return
+    const made = this.#announced.find((one) => one.key === key)
+    if (made === undefined) this.#tell(server, key, error)
+    else made.refusals.set(server, error)
+  }
+
+  /** Who has the link may be on the way to this server; said once, until it takes the mailbox. */
+  #tell(server: string, key: string, error: HeddleError): void {
+    const told = this.#toldOf.get(key) ?? new Set()
+    if (told.has(server)) return
+    this.#toldOf.set(key, told.add(server))
+    const message = `server ${server.slice(0, 8)} refuses the mailbox of an invite, which nobody can follow through it: ${error.message}`
+    report(this.#room, new HeddleError(error.code, message, { cause: error }))
   }
 
   /** A key package is good for one time: by a second one, somebody who has left would be a member again. */
@@ -251,4 +316,8 @@ interface Made {
   readonly key: string
   readonly resolve: () => void
   readonly reject: (error: HeddleError) => void
+  /** Servers that were asked to take its mailbox and have not answered. */
+  asked: number
+  /** What servers said that refuse it, by id. */
+  readonly refusals: Map<string, HeddleError>
 }

@@ -130,7 +130,7 @@ class Waiting implements LinkUser {
   async run(signal: AbortSignal): Promise<Welcomed> {
     // News is routed by document, and nobody else is attached for this one before it is joined.
     const id = toHex(this.#wanted.group)
-    const links = this.#wanted.servers.map((server) => this.#on.pool.link(server))
+    const links = this.#wanted.servers.map((server) => this.#on.pool.link(server.id))
     const abort = () =>
       this.#settle?.reject(new HeddleError('ABORTED', 'joining was aborted; it can be taken up again'))
     try {

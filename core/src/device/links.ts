@@ -11,6 +11,7 @@ import type { ServerStatus } from './api.js'
 
 const dialTimeoutMs = 10_000
 const pauseMsMin = 100
+/** Of one document: those of its newest servers extension, and what they replaced. */
 const addressesMax = 16
 const pauseMsMax = 15_000
 const lastedMs = 2_000
@@ -26,13 +27,22 @@ export interface LinkUser {
   onNews(link: ServerLink, news: News): void | Promise<void>
 }
 
+/** Who uses a link, and where it says the server is. */
+interface Attached {
+  readonly user: LinkUser
+  /** Newest first. */
+  addresses: readonly string[]
+  /** Connections by these addresses that could not be made, or did not last: the next address is tried then. */
+  failures: number
+}
+
 export class ServerLink {
   /** Server id, 64 hexadecimal digits. */
   readonly id: string
   readonly publicKey: Uint8Array
   readonly #pool: LinkPool
-  readonly #users = new Map<string, LinkUser>()
-  #addresses: readonly string[]
+  /** By document; the one whose addresses are dialled next comes first. */
+  readonly #users = new Map<string, Attached>()
   #channel: DeviceChannel | undefined
   #state: ServerStatus['state'] = 'connecting'
   #lastError: HeddleError | undefined
@@ -42,11 +52,10 @@ export class ServerLink {
   #pause: Disposable | undefined
   readonly #stop = new AbortController()
 
-  constructor(pool: LinkPool, publicKey: Uint8Array, addresses: readonly string[]) {
+  constructor(pool: LinkPool, publicKey: Uint8Array) {
     this.#pool = pool
     this.publicKey = publicKey
     this.id = toHex(publicKey)
-    this.#addresses = addresses
   }
 
   /** The channel while the connection stands. */
@@ -54,24 +63,28 @@ export class ServerLink {
     return this.#channel
   }
 
-  status(): ServerStatus {
-    const status = { id: this.id, address: this.#addresses[0] ?? '', state: this.#state }
+  /** The address is the one that this document has for the server. */
+  status(documentId: string): ServerStatus {
+    const address = this.#users.get(documentId)?.addresses[0] ?? ''
+    const status = { id: this.id, address, state: this.#state }
     const error = this.#lastError
     return error === undefined ? status : { ...status, lastError: { code: error.code, message: error.message } }
   }
 
   /** Hears of this link from now on, of its being up already too. */
   attach(documentId: string, user: LinkUser, addresses: readonly string[]): void {
-    this.learn(addresses)
     const first = this.#users.size === 0
-    this.#users.set(documentId, user)
+    this.#users.set(documentId, { user, addresses, failures: 0 })
     if (this.#channel !== undefined) user.onUp(this)
     else if (first) this.#dial()
   }
 
-  /** Where a document says the server is. All addresses are tried in turn: one document must not cut off another. */
-  learn(addresses: readonly string[]): void {
-    this.#addresses = [...new Set([...addresses, ...this.#addresses])].slice(0, addressesMax)
+  /** Where a document says the server is now. Where it was is tried further: what was said last may be wrong. */
+  learn(documentId: string, addresses: readonly string[]): void {
+    const attached = this.#users.get(documentId)
+    if (attached === undefined || addresses.every((address, i) => address === attached.addresses[i])) return
+    attached.addresses = [...new Set([...addresses, ...attached.addresses])].slice(0, addressesMax)
+    attached.failures = 0
   }
 
   /** Ends it for one document; without any left the connection closes. */
@@ -97,8 +110,8 @@ export class ServerLink {
   async #dial(): Promise<void> {
     const { context, identity, transports } = this.#pool.options
     if (this.#lastError === undefined) this.#state = 'connecting'
-    // At most one address is tried at a time, the next one after a failure.
-    const address = this.#addresses[this.#failures % Math.max(1, this.#addresses.length)] ?? ''
+    const by = this.#next()
+    const address = by?.addresses[by.failures % by.addresses.length] ?? ''
     const timeout = new AbortController()
     const timer = context.clock.setTimer(dialTimeoutMs, () => timeout.abort())
     try {
@@ -108,8 +121,9 @@ export class ServerLink {
       const signal = AbortSignal.any([timeout.signal, this.#stop.signal])
       const connection = await transport.dial(address, { identity, alpn, expectPeer: this.publicKey, signal })
       const channel = await openChannel(connection, { context, agent, signal, onNews: (news) => this.#onNews(news) })
-      this.#up(channel)
+      this.#up(channel, by)
     } catch (cause) {
+      if (by !== undefined) by.failures++
       this.#down(
         HeddleError.is(cause) && !timeout.signal.aborted
           ? cause
@@ -120,18 +134,33 @@ export class ServerLink {
     }
   }
 
-  #up(channel: DeviceChannel): void {
+  /**
+   * The documents take turns, each with its own addresses: whatever the admin of one says about the server, an address
+   * that leads nowhere or one that forwards and then falls silent, the others' are tried as often.
+   */
+  #next(): Attached | undefined {
+    const [next] = this.#users
+    if (next === undefined) return undefined
+    const [documentId, attached] = next
+    this.#users.delete(documentId)
+    this.#users.set(documentId, attached)
+    return attached
+  }
+
+  #up(channel: DeviceChannel, by: Attached | undefined): void {
     this.#channel = channel
     this.#state = 'connected'
     this.#lastError = undefined
     const upMs = this.#pool.context.clock.now()
     channel.closed.then((reason) => {
-      // Only a connection that lasted shows that the next one may be made without a pause.
-      if (this.#blamed === undefined && this.#pool.context.clock.now() - upMs >= lastedMs) this.#failures = 0
+      // Only a connection that lasted shows that the next one may be made without a pause, and the same way.
+      const lasted = this.#pool.context.clock.now() - upMs >= lastedMs
+      if (lasted && this.#blamed === undefined) this.#failures = 0
+      if (!lasted && by !== undefined) by.failures++
       this.#down(reason)
     })
     if (this.#stop.signal.aborted) channel[Symbol.asyncDispose]()
-    else for (const user of [...this.#users.values()]) user.onUp(this)
+    else for (const { user } of [...this.#users.values()]) user.onUp(this)
   }
 
   #down(reason: HeddleError): void {
@@ -146,12 +175,12 @@ export class ServerLink {
     const pauseMs = Math.min(pauseMsMax, pauseMsMin * 2 ** Math.min(this.#failures, 10))
     this.#failures++
     this.#pause = context.clock.setTimer(pauseMs * (0.5 + random()), () => this.#dial())
-    for (const user of [...this.#users.values()]) user.onDown(this)
+    for (const { user } of [...this.#users.values()]) user.onDown(this)
   }
 
   #onNews(news: News): void | Promise<void> {
     const group = groupOf(news)
-    return group === undefined ? undefined : this.#users.get(toHex(group))?.onNews(this, news)
+    return group === undefined ? undefined : this.#users.get(toHex(group))?.user.onNews(this, news)
   }
 }
 
@@ -182,12 +211,12 @@ export class LinkPool {
   }
 
   /** The link to a server; it dials once a document attaches. */
-  link(server: ServerEntry): ServerLink {
+  link(serverId: Uint8Array): ServerLink {
     if (this.#closed) throw new HeddleError('DISPOSED', 'the device is closed')
-    const id = toHex(server.id)
+    const id = toHex(serverId)
     let link = this.#links.get(id)
     if (link === undefined) {
-      link = new ServerLink(this, server.id, server.addresses)
+      link = new ServerLink(this, serverId)
       this.#links.set(id, link)
     }
     return link
@@ -224,8 +253,6 @@ function groupOf(news: News): Uint8Array | undefined {
       const statement = news.value.vote?.statement
       return statement && Vote.decode(statement).group
     }
-    case 'receipts':
-      return undefined
     default:
       return news.value.group
   }

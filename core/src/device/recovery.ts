@@ -10,7 +10,7 @@ import { type PoisonReport, RejoinKey, WireError } from '../wire/index.js'
 import type { StuckStatus } from './api.js'
 import type { Poison } from './changes.js'
 import type { ServerLink } from './links.js'
-import { asHeddleError, headOf, type Room, report } from './room.js'
+import { asHeddleError, headOf, isRefusal, type Room, report } from './room.js'
 
 /** How long an answer waits: when another's is used first, it is of no use any more. */
 const answerMsMin = 300
@@ -52,6 +52,8 @@ interface Session {
   basis: Uint8Array | undefined
   /** Why it does not come back by itself. */
   hopeless: HeddleError | undefined
+  /** Servers of which the app was told that they refuse the mailbox. */
+  readonly refusedBy: Set<string>
 }
 
 interface OpenAnswer {
@@ -102,7 +104,8 @@ export class Recovery {
   /** This device cannot process a decided commit that others could. */
   begin(poison: Poison): void {
     const mailbox = this.#room.context.random(16)
-    this.#session = { poison, mailbox, asked: 0, claims: new Map(), basis: undefined, hopeless: undefined }
+    const fresh = { asked: 0, claims: new Map(), basis: undefined, hopeless: undefined, refusedBy: new Set<string>() }
+    this.#session = { poison, mailbox, ...fresh }
     this.#askIn(0)
   }
 
@@ -336,9 +339,15 @@ export class Recovery {
     const request = open
       ? channel?.request({ $case: 'mailboxOpen', value: { group, mailbox, expiresAtMs } })
       : channel?.request({ $case: 'mailboxClose', value: { group, mailbox } })
-    request?.catch((error: unknown) => {
-      const { code, message } = asHeddleError(error, 'a mailbox to come back by')
+    request?.catch((cause: unknown) => {
+      const error = asHeddleError(cause, 'a mailbox to come back by')
+      const { code, message } = error
       context.log('debug', 'mailbox.failed', { server: id, code, message })
+      const refusedBy = this.#session?.refusedBy
+      if (!isRefusal(error) || refusedBy === undefined || refusedBy.has(id)) return
+      refusedBy.add(id)
+      const what = `server ${id.slice(0, 8)} refuses the mailbox in which this device would be told how to come back`
+      report(this.#room, new HeddleError(code, `${what}: ${message}`, { cause: error }))
     })
   }
 

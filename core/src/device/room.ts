@@ -7,7 +7,7 @@ import { HeddleError } from '../errors.js'
 import type { MemberGroup, PublicGroup } from '../group/index.js'
 import type { Context } from '../plugin/index.js'
 import type { StateVector } from '../sync/index.js'
-import { DocumentRecord, RemovalMode, Role } from '../wire/index.js'
+import { DocumentRecord, ERRORS, RemovalMode, Role } from '../wire/index.js'
 import type { Alarms } from './alarms.js'
 import type { Document, DocumentEvent } from './api.js'
 import type { VerifyMember } from './identity.js'
@@ -72,6 +72,14 @@ export function putDocument(turn: Turn, { store, group, joinedEpoch, removed, le
 export function report(room: Room, error: HeddleError): void {
   room.context.log('warn', 'document.problem', { document: room.id, code: error.code, message: error.message })
   room.emit({ type: 'problem', error })
+}
+
+/** Codes above are local to a process. */
+const wireCodeMax = 99
+
+/** Whether a server has said no to a request, and not for what it will know once it has caught up. */
+export function isRefusal({ code, retry }: HeddleError): boolean {
+  return ERRORS[code].code <= wireCodeMax && (retry === 'never' || retry === 'after_delay')
 }
 
 /** Whether a removed member's last messages count only as far as others build on them (SPEC SYNC-029). */

@@ -54,13 +54,13 @@ export function serverOf(id: string, { group, id: document }: Room): ServerEntry
  * then on. Throws TRANSPORT_UNREACHABLE, ABORTED.
  */
 export async function reach(server: ServerEntry, pool: LinkPool, signal: AbortSignal): Promise<void> {
-  const link = pool.link(server)
+  const link = pool.link(server.id)
   // A name of its own, so that it does not take news from a document.
   const user = `reach ${toHex(pool.context.random(8))}`
   try {
     await new Promise<void>((resolve, reject) => {
       const giveUp = () => {
-        const { lastError, address } = link.status()
+        const { lastError, address } = link.status(user)
         const why = lastError === undefined ? '' : `: ${lastError.message}`
         settle(() => reject(new HeddleError('TRANSPORT_UNREACHABLE', `the server at ${address} does not answer${why}`)))
       }

@@ -2,6 +2,7 @@
  * The door of the group room (SPEC GROUP): who is in a document, what they may do, and the keys they share. Servers use
  * PublicGroup, devices MemberGroup.
  */
+export { type ClaimedGroup, claimedGroup } from './claimed-group.js'
 export type { CommitPlan, PskRef, ServerChange } from './commit-plan.js'
 export {
   generateKeyPackage,

@@ -3,6 +3,7 @@
  * device validates with before its own secrets come in. Immutable; a commit gives a new one.
  */
 import type { Commit } from 'ts-mls/commit.js'
+import type { GroupInfo } from 'ts-mls/groupInfo.js'
 import type { Reinit } from 'ts-mls/proposal.js'
 import { emptyBytes, toHex } from '../bytes.js'
 import { type CipherSuite, type CryptoProvider, suiteOfName } from '../crypto/index.js'
@@ -123,7 +124,11 @@ export class PublicGroup {
    * `ctx` with a certificate. Throws MALFORMED, INVALID, BAD_SIGNATURE.
    */
   static async fromGroupInfo(bytes: Uint8Array, deps: GroupDeps): Promise<PublicGroup> {
-    const groupInfo = decodeGroupInfoMessage(bytes)
+    return PublicGroup.ofGroupInfo(decodeGroupInfoMessage(bytes), deps)
+  }
+
+  /** `fromGroupInfo` of one that is decoded. Throws INVALID, BAD_SIGNATURE. */
+  static async ofGroupInfo(groupInfo: GroupInfo, deps: GroupDeps): Promise<PublicGroup> {
     const suiteId = suiteOfName(groupInfo.groupContext.cipherSuite)
     ensureValid(suiteId !== undefined, `Cipher suite ${groupInfo.groupContext.cipherSuite} is not supported`)
     return typed('INVALID', 'The GroupInfo is not valid', async () =>

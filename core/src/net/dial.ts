@@ -45,19 +45,10 @@ const answers: { readonly [C in RequestCase]: readonly Answers[C][] } = {
 }
 
 /** What a server sends unasked. */
-export type NewsCase =
-  | 'problem'
-  | 'receipts'
-  | 'deliver'
-  | 'heads'
-  | 'vote'
-  | 'decided'
-  | 'mailboxItems'
-  | 'welcomeReply'
+export type NewsCase = 'problem' | 'deliver' | 'heads' | 'vote' | 'decided' | 'mailboxItems' | 'welcomeReply'
 export type News = BodyOf<NewsCase>
 const newsCases: ReadonlySet<BodyCase> = new Set<NewsCase>([
   'problem',
-  'receipts',
   'deliver',
   'heads',
   'vote',

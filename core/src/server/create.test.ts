@@ -1,12 +1,18 @@
 import { createVirtualClock } from '@heddle/transport-memory'
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
+import { PublicGroup } from '../group/index.js'
+import { decodeGroupInfoMessage, encodeGroupInfoMessage } from '../group/mls/index.js'
 import { systemContext } from '../plugin/index.js'
 import { HourlyQuota } from './hourly-quota.js'
+import type { CreateRequest } from './parts.js'
 import { codeOf, problemOf } from './testing/expect.js'
 import { type ServerHost, World } from './testing/world.js'
 
 let world: World
-afterEach(() => world[Symbol.asyncDispose]())
+afterEach(async () => {
+  vi.restoreAllMocks()
+  await world[Symbol.asyncDispose]()
+})
 
 const start = async (servers = 1): Promise<readonly ServerHost[]> => {
   world = await World.start(servers)
@@ -90,6 +96,36 @@ describe('creating a document', () => {
     expect(await host.content()).not.toContain('test/1')
   })
 
+  it('is up to the policy before anything of it is verified', async () => {
+    const asked: CreateRequest[] = []
+    const mayCreate = (request: CreateRequest) => asked.push(request) < 0
+    world = await World.start(1, { policy: { mayCreate } })
+    const host = only(world.hosts)
+    const device = await world.device()
+    await device.found([host])
+    const verified = vi.spyOn(PublicGroup, 'ofGroupInfo')
+    expect(await codeOf(device.createOn(host))).toBe('FORBIDDEN')
+    expect(asked).toEqual([{ peer: device.endpoint.publicKey, group: device.groupId, crdtType: 'test/1' }])
+    expect(verified).not.toHaveBeenCalled()
+  })
+
+  it('with more than one member is refused before their signatures are verified', async () => {
+    const host = only(await start())
+    const device = await world.device()
+    await device.create([host])
+    await device.add([host])
+    const groupInfo = decodeGroupInfoMessage(await device.group.groupInfo())
+    const groupContext = { ...groupInfo.groupContext, groupId: new Uint8Array(16).fill(9), epoch: 0n }
+    const claim = encodeGroupInfoMessage({ ...groupInfo, groupContext })
+    const verified = vi.spyOn(PublicGroup, 'ofGroupInfo')
+    const { channel } = await device.to(host)
+    const refused = await problemOf(
+      channel.request({ $case: 'create', value: { groupInfo: claim, decided: undefined } })
+    )
+    expect(refused).toMatchObject({ code: 'INVALID', message: expect.stringContaining('only member') })
+    expect(verified).not.toHaveBeenCalled()
+  })
+
   it('is limited in rate', async () => {
     world = await World.start(1, { limits: { openRequestsBurst: 3, openRequestsPerSecond: 1 } })
     const device = await world.device()
@@ -121,6 +157,22 @@ describe('how many documents one device may create', () => {
     device.disconnect()
     await device.createOn(host)
     expect(host.server.stats().counts.created).toBe(4)
+  })
+
+  it('counts what turns out not to be valid, which is verified no more beyond the bound', async () => {
+    world = await World.start(1, { limits: { createsPerPeerPerHour: 2 } })
+    const host = only(world.hosts)
+    const device = await world.device()
+    await device.found([host])
+    const forged = (await device.group.groupInfo()).slice()
+    forged[forged.length - 1] = (forged.at(-1) ?? 0) ^ 1
+    const { channel } = await device.to(host)
+    const verified = vi.spyOn(PublicGroup, 'ofGroupInfo')
+    const codes: string[] = []
+    for (let i = 0; i < 4; i++)
+      codes.push(await codeOf(channel.request({ $case: 'create', value: { groupInfo: forged, decided: undefined } })))
+    expect(codes).toEqual(['BAD_SIGNATURE', 'BAD_SIGNATURE', 'LIMIT_EXCEEDED', 'LIMIT_EXCEEDED'])
+    expect(verified).toHaveBeenCalledTimes(2)
   })
 
   it('is not remembered for longer than an hour', () => {

@@ -4,7 +4,7 @@
  */
 import { equalBytes, toHex } from '../bytes.js'
 import { HeddleError } from '../errors.js'
-import { PublicGroup } from '../group/index.js'
+import { type ClaimedGroup, claimedGroup, type PublicGroup } from '../group/index.js'
 import { Acceptor, inspectDecided, slotConfigOf } from '../paxos/index.js'
 import type { Entry } from '../plugin/index.js'
 import type { Create, DecidedSlot } from '../wire/index.js'
@@ -23,18 +23,49 @@ export interface Began {
   readonly joined: { readonly decided: DecidedSlot; readonly value: CheckedValue } | undefined
 }
 
-/** Throws INVALID, MALFORMED, BAD_SIGNATURE, NOT_A_MEMBER. */
-export async function checkCreate(
-  { groupInfo, decided }: Create,
+/**
+ * What a Create claims, once what can be seen without verifying a signature is right: whether the rest is worth the work is
+ * asked then. Throws INVALID, MALFORMED.
+ */
+export function readCreate({ groupInfo, decided }: Create, parts: ServerParts): ClaimedGroup {
+  const claimed = claimedGroup(groupInfo, parts)
+  const { id } = parts.identity
+  const isListed = claimed.servers.servers.some((server) => equalBytes(server.id, id))
+  if (decided === undefined) {
+    if (claimed.epoch !== 0n || !claimed.hasOneMember)
+      throw invalid(claimed, 'a document is created at epoch 0, with its creator as the only member')
+    if (!isListed) throw invalid(claimed, 'this server is not among the servers of the document')
+  } else {
+    if (decided.slot !== claimed.epoch)
+      throw invalid(claimed, `the decided slot is ${decided.slot}, and the group at epoch ${claimed.epoch}`)
+    // What an acceptor has promised must not be forgotten: one that was there before never begins anew.
+    if (isListed) throw invalid(claimed, `this server is one of the document's already at epoch ${claimed.epoch}`)
+  }
+  return claimed
+}
+
+/** Verifies what was claimed. Throws INVALID, MALFORMED, BAD_SIGNATURE, NOT_A_MEMBER. */
+export async function verifyCreate(
+  claimed: ClaimedGroup,
+  { decided }: Create,
   peer: Uint8Array,
   parts: ServerParts
 ): Promise<Began> {
-  const group = await PublicGroup.fromGroupInfo(groupInfo, parts)
   if (decided === undefined) {
-    checkCreation(group, peer, parts)
+    const group = await claimed.verify()
+    if (group.memberOfEndpoint(peer) === undefined)
+      throw notAMember(claimed, 'a document is created by the device that is its only member')
     return { group, joined: undefined }
   }
-  return { group, joined: { decided, value: await checkJoining(group, decided, peer, parts) } }
+  // A few signatures of servers, before those of all members.
+  verifyCertificate(claimed, decided, parts)
+  const group = await claimed.verify()
+  const value = await checkValueIn(group, decided.value, parts, { decided: true })
+  const { id } = parts.identity
+  if (!value.next.lists(id)) throw invalid(claimed, `slot ${decided.slot} does not bring in server ${toHex(id)}`)
+  if (value.next.memberByEndpoint(peer) === undefined)
+    throw notAMember(claimed, 'this device is no member of the document it brings')
+  return { group, joined: { decided, value } }
 }
 
 /** Everything a server stores of a document as it begins. */
@@ -55,44 +86,20 @@ export function entriesOf({ group, joined }: Began, store: DocumentStore, { iden
   ]
 }
 
-function checkCreation(group: PublicGroup, peer: Uint8Array, { identity }: ServerParts): void {
-  const { groupId, epoch, roster, servers } = group
-  const [creator] = roster
-  if (epoch !== 0n || creator === undefined || roster.length !== 1)
-    throw invalid(group, 'a document is created at epoch 0, with its creator as the only member')
-  if (!equalBytes(creator.device.endpointId, peer))
-    throw new HeddleError('NOT_A_MEMBER', 'a document is created by the device that is its only member', {
-      info: { group: groupId }
-    })
-  if (!servers.servers.some(({ id }) => equalBytes(id, identity.id)))
-    throw invalid(group, 'this server is not among the servers of the document')
-}
-
 /**
  * The certificate proves the group it came with, too: its votes name that group's context, and nothing else of the
  * GroupInfo is certified.
  */
-async function checkJoining(
-  group: PublicGroup,
-  decided: DecidedSlot,
-  peer: Uint8Array,
-  parts: ServerParts
-): Promise<CheckedValue> {
-  const { id } = parts.identity
-  const inspected = inspectDecided(slotConfigOf(group), decided)
-  if (inspected.kind === 'bad') throw invalid(group, inspected.reason)
+function verifyCertificate(claimed: ClaimedGroup, decided: DecidedSlot, parts: ServerParts): void {
+  // Votes are of servers: no member's key is looked up.
+  const config = slotConfigOf({ ...claimed, memberAtLeaf: () => undefined })
+  const inspected = inspectDecided(config, decided)
+  if (inspected.kind === 'bad') throw invalid(claimed, inspected.reason)
   verifyAll(parts, inspected.checks)
-  // What an acceptor has promised must not be forgotten: one that was there before never begins anew.
-  if (new Epoch(group).lists(id))
-    throw invalid(group, `this server is one of the document's already at epoch ${group.epoch}`)
-  const value = await checkValueIn(group, decided.value, parts, { decided: true })
-  if (!value.next.lists(id)) throw invalid(group, `slot ${decided.slot} does not bring in server ${toHex(id)}`)
-  if (value.next.memberByEndpoint(peer) === undefined)
-    throw new HeddleError('NOT_A_MEMBER', 'this device is no member of the document it brings', {
-      info: { group: group.groupId }
-    })
-  return value
 }
 
-const invalid = ({ groupId }: PublicGroup, message: string): HeddleError =>
+const invalid = ({ groupId }: ClaimedGroup, message: string): HeddleError =>
   new HeddleError('INVALID', message, { info: { group: groupId } })
+
+const notAMember = ({ groupId }: ClaimedGroup, message: string): HeddleError =>
+  new HeddleError('NOT_A_MEMBER', message, { info: { group: groupId } })

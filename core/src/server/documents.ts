@@ -4,9 +4,9 @@
  */
 import { equalBytes, toHex } from '../bytes.js'
 import { HeddleError } from '../errors.js'
-import { PublicGroup } from '../group/index.js'
+import { type ClaimedGroup, PublicGroup } from '../group/index.js'
 import type { Create } from '../wire/index.js'
-import { type Began, checkCreate, entriesOf } from './create.js'
+import { type Began, entriesOf, readCreate, verifyCreate } from './create.js'
 import { Document } from './document.js'
 import { Epoch } from './epoch.js'
 import { HourlyQuota } from './hourly-quota.js'
@@ -82,33 +82,38 @@ export class Documents {
    * again is no error. Throws INVALID, BAD_SIGNATURE, NOT_A_MEMBER, FORBIDDEN, ALREADY_EXISTS, LIMIT_EXCEEDED.
    */
   async create(create: Create, peer: Uint8Array): Promise<Reply> {
-    const began = await checkCreate(create, peer, this.#parts)
-    const { groupId, document } = began.group
+    const claimed = readCreate(create, this.#parts)
+    const { groupId: group, document } = claimed
     const { mayCreate } = this.#parts.policy
-    if (mayCreate !== undefined && !(await mayCreate({ peer, group: groupId, crdtType: document.crdtType })))
-      throw new HeddleError('FORBIDDEN', 'this server does not let this device create documents', {
-        info: { group: groupId }
+    // Asked, and counted, before anything is verified: that is what costs.
+    if (mayCreate !== undefined && !(await mayCreate({ peer, group, crdtType: document.crdtType })))
+      throw new HeddleError('FORBIDDEN', 'this server does not let this device create documents', { info: { group } })
+    if (await this.#isKnown(claimed)) return done
+    const waitMs = this.#quota.take(peer)
+    if (waitMs > 0)
+      throw new HeddleError('LIMIT_EXCEEDED', 'this device has brought too many documents here within an hour', {
+        info: { group, retryAfterMs: waitMs }
       })
-    await this.#creating.run(() => this.#store(began, peer))
+    const began = await verifyCreate(claimed, create, peer, this.#parts)
+    await this.#creating.run(() => this.#store(began))
     return done
   }
 
-  async #store(began: Began, peer: Uint8Array): Promise<void> {
-    const { groupId, ctx } = began.group
+  /** Whether the document began here in the same way. Throws ALREADY_EXISTS when it began in another. */
+  async #isKnown({ groupId: group, ctx }: Pick<ClaimedGroup, 'groupId' | 'ctx'>): Promise<boolean> {
+    const known = await new DocumentStore(this.#parts.storage, group).readBeginning()
+    if (known === undefined || equalBytes(known.ctx, ctx)) return known !== undefined
+    throw new HeddleError('ALREADY_EXISTS', 'a document with this id and another beginning exists here', {
+      info: { group }
+    })
+  }
+
+  async #store(began: Began): Promise<void> {
+    const { groupId } = began.group
+    // It may have been brought twice at once.
+    if (await this.#isKnown(began.group)) return
     const { storage, writer } = this.#parts
-    const store = new DocumentStore(storage, groupId)
-    const known = await store.readBeginning()
-    if (known !== undefined && equalBytes(known.ctx, ctx)) return
-    if (known !== undefined)
-      throw new HeddleError('ALREADY_EXISTS', 'a document with this id and another beginning exists here', {
-        info: { group: groupId }
-      })
-    const waitMs = this.#quota.take(peer)
-    if (waitMs > 0)
-      throw new HeddleError('LIMIT_EXCEEDED', 'this device has created too many documents here within an hour', {
-        info: { group: groupId, retryAfterMs: waitMs }
-      })
-    await writer.write({ put: entriesOf(began, store, this.#parts) })
+    await writer.write({ put: entriesOf(began, new DocumentStore(storage, groupId), this.#parts) })
     this.#forgetAbsent(toHex(groupId))
     this.#parts.count('created')
   }

@@ -1,5 +1,5 @@
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import type { CommitPlan } from '../group/index.js'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { type CommitPlan, PublicGroup } from '../group/index.js'
 import type { Create, DecidedSlot } from '../wire/index.js'
 import { SubscribeMode } from '../wire/index.js'
 import type { ServerOptions } from './server.js'
@@ -91,10 +91,14 @@ describe('SRV-070: a document that comes to a server with the commit that brings
       'another slot': { groupInfo, decided: { ...decided, slot: decided.slot + 1n } },
       'the group of another epoch': { groupInfo: await admin.group.groupInfo(), decided }
     }
+    const verified = vi.spyOn(PublicGroup, 'ofGroupInfo')
     for (const [what, create] of Object.entries(wrong)) {
       const { code } = await problemOf(bring(admin, create))
       expect(['INVALID', 'BAD_SIGNATURE'], what).toContain(code)
     }
+    // The members' signatures are looked at last.
+    expect(verified).not.toHaveBeenCalled()
+    verified.mockRestore()
     // The same id and epoch, another context: a member's invention with servers of its own.
     const liar = await world.device()
     await liar.found(old, admin.groupId)

@@ -22,12 +22,19 @@ export interface ServerLimits {
   readonly decidedPerPageMax: number
   /** Members that have ever sent something; Subscribed has room for so many heads. */
   readonly sendersPerDocumentMax: number
-  readonly mailboxesPerDocumentMax: number
+  /** Mailboxes of a document: of its admins, of all its other members, of one of these. */
+  readonly mailboxesOfAdminsMax: number
+  readonly mailboxesOfOthersMax: number
+  readonly mailboxesPerMemberMax: number
   readonly mailboxItemsMax: number
+  /** How far ahead a mailbox may expire. */
+  readonly mailboxMsMax: number
   /** Key packages whose Welcome is waited for, in a document and of these on one connection. */
   readonly welcomeWaitersPerDocumentMax: number
   readonly welcomeWaitersPerConnectionMax: number
-  /** Documents one endpoint key may create at once, and then in an hour; a repeated Create is not counted. */
+  /**
+   * Documents one endpoint key may bring at once, and then in an hour, valid or not; a repeated Create is not counted.
+   */
   readonly createsPerPeerPerHour: number
   /** Control messages a member without the right to write may send at once, and then in an hour. */
   readonly controlsPerReaderPerHour: number
@@ -53,8 +60,11 @@ export const defaultLimits: ServerLimits = {
   pageBytesMax: 256 * 1024,
   decidedPerPageMax: 64,
   sendersPerDocumentMax: 4_000,
-  mailboxesPerDocumentMax: 64,
+  mailboxesOfAdminsMax: 64,
+  mailboxesOfOthersMax: 64,
+  mailboxesPerMemberMax: 4,
   mailboxItemsMax: 4,
+  mailboxMsMax: 31 * 24 * 60 * 60 * 1000,
   welcomeWaitersPerDocumentMax: 256,
   welcomeWaitersPerConnectionMax: 8,
   createsPerPeerPerHour: 100,

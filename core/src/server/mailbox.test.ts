@@ -36,6 +36,17 @@ const close = async (device: TestDevice, mailbox: Uint8Array) => {
   const { channel } = await device.to(host)
   await channel.request({ $case: 'mailboxClose', value: { group: admin.groupId, mailbox } })
 }
+/** Of these mailboxes those that there are. */
+const kept = async (bytes: readonly number[]) => {
+  const stranger = await world.device()
+  const there: number[] = []
+  for (const byte of bytes)
+    await put(stranger, id(byte), 'x').then(
+      () => there.push(byte),
+      ({ code }) => expect(code).toBe('NOT_FOUND')
+    )
+  return there
+}
 const texts = (items: readonly Uint8Array[]) => items.map((bytes) => new TextDecoder().decode(bytes))
 
 describe('a mailbox', () => {
@@ -113,6 +124,58 @@ describe('a mailbox', () => {
     await open(editor, id(5))
     await admin.commit([host], { removes: [editor.memberId] })
     expect(await codeOf(put(await world.device(), id(5), 'x'))).toBe('NOT_FOUND')
+  })
+
+  it('of members takes no room from the admins', async () => {
+    for (let n = 0; n < 2; n++) {
+      const reader = await admin.add([host], Role.ROLE_READER)
+      for (let i = 0; i < 40; i++) await open(reader, id(40 * n + i))
+    }
+    for (let i = 0; i < 64; i++) await open(admin, id(100 + i))
+    expect(await codeOf(open(admin, id(99)))).toBe('LIMIT_EXCEEDED')
+  })
+
+  it('of a member that has a few already replaces its own that would expire first, and no other', async () => {
+    const [reader, other] = [await admin.add([host], Role.ROLE_READER), await admin.add([host])]
+    await open(other, id(1), 1_000)
+    await open(reader, id(10), 60_000)
+    await open(reader, id(11), 50_000)
+    for (let i = 2; i < 5; i++) await open(reader, id(10 + i), 60_000 + i)
+    expect(await kept([1, 10, 11, 12, 13, 14])).toEqual([1, 10, 12, 13, 14])
+    // One that is its own already takes no room.
+    await open(reader, id(10), 120_000)
+    expect(await kept([1, 10, 12, 13, 14])).toHaveLength(5)
+  })
+
+  it('of members that are no admins has bounded room in all', async () => {
+    await world[Symbol.asyncDispose]()
+    world = await World.start(1, { limits: { mailboxesOfOthersMax: 5 } })
+    host = world.hosts[0] as ServerHost
+    admin = await world.device()
+    await admin.create([host])
+    const [one, two] = [await admin.add([host]), await admin.add([host], Role.ROLE_READER)]
+    const three = await admin.add([host])
+    for (let i = 0; i < 4; i++) await open(one, id(10 + i))
+    await open(two, id(20))
+    expect(await codeOf(open(three, id(30)))).toBe('LIMIT_EXCEEDED')
+    await open(two, id(21))
+    expect(await kept([10, 11, 12, 13, 20, 21])).toEqual([10, 11, 12, 13, 21])
+    await open(admin, id(40))
+    await admin.commit([host], { removes: [one.memberId] })
+    await open(three, id(30))
+  })
+
+  it('beyond what a member may have goes with its being an admin', async () => {
+    const other = await admin.add([host], Role.ROLE_ADMIN)
+    for (let i = 0; i < 6; i++) await open(other, id(10 + i))
+    await admin.commit([host], { roles: [{ memberId: other.memberId, role: Role.ROLE_EDITOR }] })
+    expect(await kept([10, 11, 12, 13, 14, 15])).toEqual([10, 11, 12, 13])
+  })
+
+  it('is kept for a month at most', async () => {
+    const dayMs = 24 * 60 * 60 * 1000
+    expect(await codeOf(open(admin, id(9), 31 * dayMs + 1))).toBe('INVALID')
+    await open(admin, id(9), 31 * dayMs)
   })
 
   it('is bounded in items, and a document in mailboxes', async () => {

@@ -5,7 +5,10 @@
 import { equalBytes, toHex } from '../bytes.js'
 import type { MailboxClose, MailboxOpen, MailboxPut, MailboxRecord } from '../wire/index.js'
 import type { Document } from './document.js'
+import type { EpochMember } from './epoch.js'
 import { done, type Reply } from './parts.js'
+
+const dayMs = 24 * 60 * 60 * 1000
 
 export interface Mailbox {
   readonly id: Uint8Array
@@ -14,19 +17,21 @@ export interface Mailbox {
 
 /** Runs under the document's mutex, as the other operations do. */
 export function openMailbox(document: Document, request: MailboxOpen, peer: Uint8Array): Reply {
-  const { id: owner } = document.requireMember(peer)
+  const owner = document.requireMember(peer)
   document.requireServed()
   const { mailbox: id, expiresAtMs } = request
   const { clock } = document.parts.context
-  if (expiresAtMs <= BigInt(clock.now())) throw document.problem('INVALID', 'the mailbox would have expired already')
+  const { mailboxMsMax } = document.parts.limits
+  const nowMs = Math.floor(clock.now())
+  if (expiresAtMs <= BigInt(nowMs)) throw document.problem('INVALID', 'the mailbox would have expired already')
+  if (Number(expiresAtMs) - nowMs > mailboxMsMax)
+    throw document.problem('INVALID', `a mailbox is kept for at most ${Math.floor(mailboxMsMax / dayMs)} days`)
   forgetExpired(document)
   const known = document.mailboxes.get(toHex(id))
-  if (known !== undefined && !equalBytes(known.record.owner, owner))
+  if (known !== undefined && !equalBytes(known.record.owner, owner.id))
     throw document.problem('FORBIDDEN', 'another member has opened a mailbox with this id')
-  const max = document.parts.limits.mailboxesPerDocumentMax
-  if (known === undefined && document.mailboxes.size >= max)
-    throw document.problem('LIMIT_EXCEEDED', `a document has at most ${max} mailboxes on this server; close one`)
-  keep(document, id, { owner, expiresAtMs, items: known?.record.items ?? [] })
+  if (known === undefined) makeRoom(document, owner)
+  keep(document, id, { owner: owner.id, expiresAtMs, items: known?.record.items ?? [] })
   return done
 }
 
@@ -68,13 +73,50 @@ export function ownMailboxes(
   )
 }
 
-/** Members that were removed have no mailboxes, and a removed server has none. */
+/**
+ * Members that were removed have no mailboxes, and a removed server has none. One that is no admin any more keeps as many
+ * as such a member may have: with the rest it would take the room of others.
+ */
 export function dropOrphanedMailboxes(document: Document): void {
-  const { current, isServed } = document
+  const { current, isServed, parts } = document
+  const kept = new Map<string, number>()
+  const mayStay = ({ record }: Mailbox): boolean => {
+    const owner = current.memberById(record.owner)
+    if (owner === undefined || !isServed) return false
+    if (owner.isAdmin) return true
+    const key = toHex(owner.id)
+    const count = (kept.get(key) ?? 0) + 1
+    kept.set(key, count)
+    return count <= parts.limits.mailboxesPerMemberMax
+  }
   drop(
     document,
-    [...document.mailboxes.values()].filter(({ record }) => !isServed || current.memberById(record.owner) === undefined)
+    [...document.mailboxes.values()].filter((mailbox) => !mayStay(mailbox))
   )
+}
+
+/**
+ * Admins have room of their own, for invites: whatever the other members open, it takes none of it. One of these has room
+ * for a few, of which its new one replaces the one that would expire first: it may have been restarted and have forgotten
+ * that. Throws LIMIT_EXCEEDED.
+ */
+function makeRoom(document: Document, owner: EpochMember): void {
+  const { current, mailboxes, parts } = document
+  const { mailboxesOfAdminsMax, mailboxesOfOthersMax, mailboxesPerMemberMax } = parts.limits
+  const alike = [...mailboxes.values()].filter(
+    ({ record }) => current.memberById(record.owner)?.isAdmin === owner.isAdmin
+  )
+  const isFull = alike.length >= (owner.isAdmin ? mailboxesOfAdminsMax : mailboxesOfOthersMax)
+  const own = alike.filter(({ record }) => equalBytes(record.owner, owner.id))
+  if (!isFull && (owner.isAdmin || own.length < mailboxesPerMemberMax)) return
+  // An admin's are invites that somebody may be about to follow.
+  const [first] = owner.isAdmin ? [] : own.sort((a, b) => (a.record.expiresAtMs < b.record.expiresAtMs ? -1 : 1))
+  if (first === undefined) {
+    const whose = owner.isAdmin ? 'admins' : 'members that are no admins'
+    const what = `the ${whose} have ${alike.length} mailboxes here, the most there can be until some are closed or expire`
+    throw document.problem('LIMIT_EXCEEDED', what)
+  }
+  drop(document, [first])
 }
 
 function forgetExpired(document: Document): void {

@@ -35,7 +35,10 @@ export interface CreateRequest {
 
 /** Whom the operator serves. */
 export interface ServerPolicy {
-  /** Whether this device may create this document here; FORBIDDEN when not. Default: anyone may. */
+  /**
+   * Whether this device may create this document here; FORBIDDEN when not. Asked before anything of the document is
+   * verified: that the peer is who it says is certain, the rest it claims. Default: anyone may.
+   */
   readonly mayCreate?: (request: CreateRequest) => boolean | Promise<boolean>
 }
 

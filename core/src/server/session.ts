@@ -178,7 +178,7 @@ export class Session {
     const { peer } = this.#channel
     switch (body.$case) {
       case 'upload':
-        return storeUpload(document, body.value, this.#channel)
+        return storeUpload(document, body.value, peer)
       case 'subscribe':
         return this.#subscribe(document, body.value)
       case 'unsubscribe':

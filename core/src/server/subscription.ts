@@ -36,7 +36,6 @@ export class Subscription {
   #votes: Signed[] = []
   readonly #changedHeads = new Set<string>()
   #mailboxes = true
-  #receipt = false
   #greeted = false
   #removed = false
   #ended = false
@@ -93,12 +92,6 @@ export class Subscription {
     if (!this.#full && member !== this.#memberKey) this.#changedHeads.add(member)
   }
 
-  /** Envelopes of the reader itself were stored through another connection. */
-  receiptChanged(): void {
-    this.#receipt = true
-    this.wake()
-  }
-
   mailboxesChanged(): void {
     this.#mailboxes = true
     this.wake()
@@ -132,12 +125,6 @@ export class Subscription {
     const votes = this.#votes.splice(0)
     if (votes.length > 0) {
       for (const vote of votes) await this.#send({ $case: 'vote', value: { vote } })
-      return true
-    }
-    if (this.#receipt) {
-      this.#receipt = false
-      const receipt = this.document.receipt(this.member)
-      if (receipt !== undefined) await this.#send({ $case: 'receipts', value: { receipts: [receipt] } })
       return true
     }
     if (this.#mailboxes) {

@@ -4,7 +4,6 @@
  */
 import { equalBytes, toHex } from '../bytes.js'
 import { HeddleError } from '../errors.js'
-import type { ServerChannel } from '../net/index.js'
 import type { Entry } from '../plugin/index.js'
 import { type ParsedEnvelope, parseEnvelope } from '../sync/index.js'
 import { EnvelopeKind, type SenderRecord, type Upload } from '../wire/index.js'
@@ -27,16 +26,16 @@ interface SenderOutcome {
 }
 
 /** Runs under the document's mutex. Throws what refuses the whole upload. */
-export async function storeUpload(document: Document, upload: Upload, channel: ServerChannel): Promise<Reply> {
+export async function storeUpload(document: Document, upload: Upload, peer: Uint8Array): Promise<Reply> {
   const { parts } = document
-  const uploader = document.requireMember(channel.peer)
+  const uploader = document.requireMember(peer)
   document.requireServed()
   if (parts.writer.queuedBytes > parts.limits.writeQueueBytesMax)
     throw new HeddleError('OVERLOADED', 'the server cannot store as fast as it receives', {
       info: { group: document.group, retryAfterMs: 1_000 }
     })
   const envelopes = upload.envelopes.map(parseEnvelope)
-  const store = new UploadStore(document, channel, uploader)
+  const store = new UploadStore(document, uploader)
   try {
     for (const envelope of envelopes) await store.add(envelope)
   } finally {
@@ -55,7 +54,6 @@ export async function storeUpload(document: Document, upload: Upload, channel: S
 
 class UploadStore {
   readonly #document: Document
-  readonly #channel: ServerChannel
   readonly #uploader: EpochMember
   readonly #outcomes = new Map<string, SenderOutcome>()
   #stored: StoredEnvelope[] = []
@@ -63,9 +61,8 @@ class UploadStore {
   #records = new Map<string, SenderRecord>()
   #verified = 0
 
-  constructor(document: Document, channel: ServerChannel, uploader: EpochMember) {
+  constructor(document: Document, uploader: EpochMember) {
     this.#document = document
-    this.#channel = channel
     this.#uploader = uploader
   }
 
@@ -90,7 +87,7 @@ class UploadStore {
     }
   }
 
-  /** Sends what was taken on its way to storage. Then readers and the senders' other connections hear of it. */
+  /** Sends what was taken on its way to storage. Then readers hear of it. */
   write(): void {
     const document = this.#document
     const envelopes = this.#stored
@@ -100,12 +97,7 @@ class UploadStore {
     this.#stored = []
     this.#entries = []
     this.#records = new Map()
-    document.write({ put }, () => {
-      document.publish(envelopes, records)
-      for (const { head } of records)
-        for (const subscription of document.subscriptionsOf(head.member))
-          if (subscription.channel !== this.#channel) subscription.receiptChanged()
-    })
+    document.write({ put }, () => document.publish(envelopes, records))
   }
 
   #outcome(member: Uint8Array): SenderOutcome {

@@ -71,7 +71,8 @@ export class BoundEndpoint {
 
 /** All endpoints of a transport. */
 export class Endpoints {
-  readonly #iroh: Iroh
+  readonly #load: () => Promise<Iroh>
+  #iroh: Promise<Iroh> | undefined
   readonly #relays: readonly string[]
   readonly #log: Log
   readonly #bound = new Set<BoundEndpoint>()
@@ -79,15 +80,15 @@ export class Endpoints {
   readonly #closing = new Set<Promise<void>>()
   #isClosed = false
 
-  constructor(iroh: Iroh, relays: readonly string[], log: Log) {
-    this.#iroh = iroh
+  constructor(load: () => Promise<Iroh>, relays: readonly string[], log: Log) {
+    this.#load = load
     this.#relays = relays
     this.#log = log
   }
 
-  /** An endpoint to dial from, a listener's if it has one that will do; another stays until the transport ends. Throws UNAUTHENTICATED, CONFIG_INVALID. */
+  /** An endpoint to dial from, a listener's if it has one that will do; another stays until the transport ends. Throws UNAUTHENTICATED, CONFIG_INVALID, CAPABILITY_MISSING. */
   async forDialling(identity: EndpointIdentity): Promise<BoundEndpoint> {
-    this.#check(identity)
+    await this.#check(identity)
     const bound = this.#of(identity, ({ reachesEverywhere }) => reachesEverywhere)
     if (bound !== undefined) return bound
     const key = toHex(identity.publicKey)
@@ -110,7 +111,7 @@ export class Endpoints {
     alpn: string,
     where: string
   ): Promise<BoundEndpoint> {
-    this.#check(identity)
+    await this.#check(identity)
     if (id !== undefined && !sameBytes(id, identity.publicKey)) {
       throw new HeddleError('CONFIG_INVALID', `cannot listen on ${where}: it names the key of somebody else`)
     }
@@ -167,7 +168,7 @@ export class Endpoints {
   ): Promise<BoundEndpoint> {
     // One that is being closed may hold the port that is wanted.
     await Promise.all(this.#closing)
-    const quic = await this.#iroh.bind({ secretKey, alpns, sockets, relays: this.#relays, where })
+    const quic = await (await this.#native()).bind({ secretKey, alpns, sockets, relays: this.#relays, where })
     const endpoint = new BoundEndpoint(quic, new Uint8Array(publicKey), this.#log, (idle) => this.#close(idle))
     if (this.#isClosed) {
       await endpoint.close()
@@ -185,9 +186,19 @@ export class Endpoints {
     this.#closing.delete(closing)
   }
 
+  /** Loaded with the first use, and tried again when that has failed. */
+  #native(): Promise<Iroh> {
+    this.#iroh ??= this.#load().catch((error: unknown) => {
+      this.#iroh = undefined
+      throw error
+    })
+    return this.#iroh
+  }
+
   /** iroh proves the secret key; whoever has another public key is not who it says. Throws UNAUTHENTICATED. */
-  #check({ secretKey, publicKey }: EndpointIdentity): void {
-    if (secretKey.length === 32 && sameBytes(this.#iroh.publicKey(secretKey), publicKey)) return
+  async #check({ secretKey, publicKey }: EndpointIdentity): Promise<void> {
+    const native = await this.#native()
+    if (secretKey.length === 32 && sameBytes(native.publicKey(secretKey), publicKey)) return
     throw new HeddleError('UNAUTHENTICATED', 'the public key of this identity is not that of its secret key')
   }
 }

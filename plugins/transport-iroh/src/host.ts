@@ -15,10 +15,10 @@ export class Host {
   /** Also what keeps connections from being garbage-collected, which would close them. */
   readonly #open = new Set<AsyncDisposable>()
 
-  constructor(options: ResolvedOptions, context: Context, iroh: Iroh) {
+  constructor(options: ResolvedOptions, context: Context, load: () => Promise<Iroh>) {
     this.options = options
     this.context = context
-    this.endpoints = new Endpoints(iroh, options.relays, context.log)
+    this.endpoints = new Endpoints(load, options.relays, context.log)
   }
 
   /** The connection a handshake led to; the endpoint stays bound as long as it lives. */

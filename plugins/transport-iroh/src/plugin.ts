@@ -1,4 +1,4 @@
-/** The plugin: its manifest, and the start that loads iroh. Importing this package loads nothing native. */
+/** The plugin and its manifest. Nothing native is loaded before it dials or listens. */
 import { definePlugin, type PluginFactory, schema } from '@heddle/core'
 import { loadIroh } from './native/index.js'
 import { type IrohOptions, parseOptions, type ResolvedOptions } from './options.js'
@@ -15,5 +15,5 @@ export const iroh: PluginFactory<'transport', ResolvedOptions, IrohOptions> = de
     runtimes: ['node']
   },
   options: schema(parseOptions),
-  create: async (options, context) => new IrohTransport(options, context, await loadIroh())
+  create: async (options, context) => new IrohTransport(options, context, loadIroh)
 })

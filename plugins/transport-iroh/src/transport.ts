@@ -33,14 +33,15 @@ export class IrohTransport implements Transport {
   readonly #host: Host
   readonly #stop = new AbortController()
 
-  constructor(options: ResolvedOptions, context: Context, iroh: Iroh) {
+  /** `load`: called when it first dials or listens. Throws CAPABILITY_MISSING for a host that wants larger frames. */
+  constructor(options: ResolvedOptions, context: Context, load: () => Promise<Iroh>) {
     if (context.limits.frameBytesMax > FRAME_BYTES_MAX) {
       throw new HeddleError(
         'CAPABILITY_MISSING',
         `the host wants frames of ${context.limits.frameBytesMax} bytes; the iroh transport carries ${FRAME_BYTES_MAX}`
       )
     }
-    this.#host = new Host(options, context, iroh)
+    this.#host = new Host(options, context, load)
     this.counters = this.#host.counters
   }
 

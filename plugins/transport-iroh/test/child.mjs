@@ -54,7 +54,9 @@ async function visit() {
 
 /** Where iroh cannot be loaded, its transport says what to do, and the other one works. */
 async function withoutIroh() {
-  await started(iroh, {}).catch((error) => say(`${error.code} ${error.message}`))
+  const missing = await started(iroh, {})
+  const listening = { identity: server, alpn, address: 'iroh://127.0.0.1:0', signal }
+  await missing.listen(listening).catch((error) => say(`${error.code} ${error.message}`))
   const { websocket } = await import('@heddle/transport-websocket')
   const transport = await started(websocket, {})
   const listener = await transport.listen({ identity: server, alpn, address: 'ws://127.0.0.1:0', signal })

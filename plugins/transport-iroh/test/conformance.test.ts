@@ -27,7 +27,7 @@ function withCable(native: Iroh): TransportSubject {
   const cable = cableIn(native)
   return {
     ...plain,
-    create: async (limits) => new IrohTransport(options, testContext({ limits }), cable.iroh),
+    create: async (limits) => new IrohTransport(options, testContext({ limits }), async () => cable.iroh),
     detour: async (address) => ({
       address,
       sever: async () => cable.cut(),

@@ -113,7 +113,7 @@ describe('a peer that falls silent', () => {
     const clock = createVirtualClock(0)
     const cable = cableIn(await loadIroh())
     const options = parseOptions({ pingIntervalMs: 100, deadAfterMs: 250 })
-    await using transport = new IrohTransport(options, testContext({ clock }), cable.iroh)
+    await using transport = new IrohTransport(options, testContext({ clock }), async () => cable.iroh)
     await using far = await testHost()
     const listener = await far.listen()
     const { signal } = new AbortController()

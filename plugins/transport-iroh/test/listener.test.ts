@@ -15,7 +15,7 @@ const KEY = Buffer.from(identity(2).publicKey).toString('hex')
 describe('listen', () => {
   it('opens no other address of the machine than the one given', async () => {
     const { iroh, sockets } = await watchedIroh()
-    await using transport = new IrohTransport(parseOptions({}), testContext(), iroh)
+    await using transport = new IrohTransport(parseOptions({}), testContext(), async () => iroh)
     const { signal } = new AbortController()
     for (const address of ['iroh://127.0.0.1:0', 'iroh://[::1]:0']) {
       await transport.listen({ identity: identity(2), alpn: 'heddle/1', address, signal })
@@ -46,7 +46,7 @@ describe('listen', () => {
 
   it('and dialling share an endpoint exactly when it is bound on all addresses', async () => {
     const { iroh, sockets } = await watchedIroh()
-    await using transport = new IrohTransport(parseOptions({}), testContext(), iroh)
+    await using transport = new IrohTransport(parseOptions({}), testContext(), async () => iroh)
     await using far = await testHost()
     const { signal } = new AbortController()
     const address = addressOf(await far.listen())
@@ -179,7 +179,7 @@ describe('strangers', () => {
 
   it('are refused at once by an endpoint that only dials', async () => {
     const { iroh, sockets } = await watchedIroh()
-    await using dialling = new IrohTransport(parseOptions({}), testContext(), iroh)
+    await using dialling = new IrohTransport(parseOptions({}), testContext(), async () => iroh)
     await using host = await testHost()
     const { signal } = new AbortController()
     const address = addressOf(await host.listen())

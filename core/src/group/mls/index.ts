@@ -14,7 +14,8 @@ export {
   encodeKeyPackage,
   encodePublicMessage,
   encodeReinitInfo,
-  encodeWelcome
+  encodeWelcome,
+  treeOfGroupInfo
 } from './codec.js'
 export { ensure, ensureValid, typed, typedSync } from './errors.js'
 export {

@@ -547,7 +547,7 @@ export function putUpload(sink: Sink, message: types.Upload): void {
   sink.size(16500000, 'Upload')
 }
 
-/** Receipts, one for each sender uploaded; pushed to subscribers of the sender too (SPEC SRV-036). */
+/** Receipts, one for each sender uploaded (SPEC SRV-036). */
 export type Receipts = types.Receipts
 export const Receipts: Codec<types.Receipts> = /* @__PURE__ */ codec(readReceipts, putReceipts)
 

@@ -151,7 +151,7 @@ export interface Upload {
   readonly envelopes: readonly Uint8Array[]
 }
 
-/** Receipts, one for each sender uploaded; pushed to subscribers of the sender too (SPEC SRV-036). */
+/** Receipts, one for each sender uploaded (SPEC SRV-036). */
 export interface Receipts {
   /** Signed Receipts. */
   readonly receipts: readonly Signed[]
@@ -352,7 +352,7 @@ export interface Frame {
     | { readonly $case: 'unsubscribe'; readonly value: Unsubscribe } //
     /** Stores envelopes, each sender's in the order of its sequence. Answered by Receipts once durable, or a Problem. */
     | { readonly $case: 'upload'; readonly value: Upload } //
-    /** Receipts, one for each sender uploaded; pushed to subscribers of the sender too. */
+    /** Receipts, one for each sender uploaded. */
     | { readonly $case: 'receipts'; readonly value: Receipts } //
     /** Envelopes as they stand in the log of this server. */
     | { readonly $case: 'deliver'; readonly value: Deliver } //
