@@ -10,6 +10,7 @@ import type { Entry } from '../plugin/index.js'
 import type { Create, DecidedSlot } from '../wire/index.js'
 import { verifyAll } from './acceptor-driver.js'
 import { Epoch } from './epoch.js'
+import { hostedChange } from './hosted.js'
 import type { ServerParts } from './parts.js'
 import type { DocumentStore } from './store.js'
 import { type CheckedValue, checkValueIn } from './value-check.js'
@@ -76,6 +77,7 @@ export function entriesOf({ group, joined }: Began, store: DocumentStore, { iden
     store.beginning({ ctx: group.ctx, broughtIn: epoch.number }),
     store.group(group.epoch, group.save()),
     store.acceptor(record),
+    ...hostedChange(identity.id, undefined, epoch).put,
     ...(joined === undefined
       ? []
       : [

@@ -9,6 +9,7 @@ import { inspectDecided } from '../paxos/index.js'
 import type { CatchUp, Decided, DecidedSlot } from '../wire/index.js'
 import { verifyAll } from './acceptor-driver.js'
 import type { Document } from './document.js'
+import { hostedChange } from './hosted.js'
 import { dropOrphanedMailboxes } from './mailbox.js'
 import { done, type Reply } from './parts.js'
 import type { WelcomePlace } from './store.js'
@@ -40,6 +41,7 @@ async function learn(document: Document, told: DecidedSlot, teller: ServerChanne
   verifyAll(parts, inspected.checks)
   const checked = await checkDecidedValue(document, told)
   const { next, welcomeRefs } = checked
+  const hosted = hostedChange(parts.identity.id, document.current, next)
   const returns = !document.isServed && next.lists(parts.identity.id)
   if (returns) document.beginning = { ...document.beginning, broughtIn: next.number }
   document.begin(next)
@@ -48,12 +50,14 @@ async function learn(document: Document, told: DecidedSlot, teller: ServerChanne
   const welcomes = new Map(welcomeRefs.map((ref) => [toHex(ref), place]))
   const batch = {
     delRange: [store.allValues(), store.groupsBefore(document.oldestEpoch)],
+    del: hosted.del,
     put: [
       store.decided(told),
       store.group(next.number, next.group.save()),
       store.acceptor(document.acceptor.record),
       ...(returns ? [store.beginning(document.beginning)] : []),
-      ...welcomeEntries(store, checked, place)
+      ...welcomeEntries(store, checked, place),
+      ...hosted.put
     ]
   }
   parts.count('decided')

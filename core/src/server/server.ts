@@ -8,6 +8,7 @@ import { HeddleError } from '../errors.js'
 import { acceptChannel, alpn } from '../net/index.js'
 import type { Connection, Context, Listener, Storage, Transport } from '../plugin/index.js'
 import { Documents } from './documents.js'
+import { isHosted } from './hosted.js'
 import { defaultLimits, type ServerLimits } from './limits.js'
 import type { ServerEvent, ServerIdentity, ServerParts, ServerPolicy } from './parts.js'
 import { Session } from './session.js'
@@ -35,6 +36,8 @@ export interface Server extends AsyncDisposable {
   /** Where devices can dial it, with real ports. */
   readonly addresses: readonly string[]
   stats(): ServerStats
+  /** Whether a device, by its endpoint id, is a member of a document that has this server. As storage has it. */
+  serves(endpointId: Uint8Array): Promise<boolean>
   /**
    * Resolves when storage has failed or another server has taken it over: this one has stopped then, and has to be
    * disposed of. Never rejects.
@@ -118,6 +121,10 @@ class RunningServer implements Server {
       writeQueueBytes: this.#parts.writer.queuedBytes,
       counts: { ...this.#counts }
     }
+  }
+
+  serves(endpointId: Uint8Array): Promise<boolean> {
+    return isHosted(this.#parts.storage, endpointId)
   }
 
   async listen(transports: readonly Transport[], addresses: readonly string[]): Promise<void> {

@@ -18,7 +18,7 @@ import {
   WireError
 } from '../wire/index.js'
 
-const kinds = { identity: 1, owner: 2, document: 16 } as const
+const kinds = { identity: 1, owner: 2, endpoint: 3, document: 16 } as const
 const parts = {
   created: 1,
   group: 2,
@@ -83,6 +83,11 @@ export async function takeOwnership(storage: Storage, token: Uint8Array): Promis
   const fence = { key: ownerKey, value: token }
   await storage.commit({ expect: [{ key: ownerKey, value: before }], put: [fence] })
   return fence
+}
+
+/** Of a device that is a member of a document with this server, by the device's endpoint. */
+export function endpointKey(endpointId: Uint8Array, group: Uint8Array): Uint8Array {
+  return concatBytes(Uint8Array.of(kinds.endpoint), endpointId, group)
 }
 
 // ── A document's records ─────────────────────────────────────────────────────────────────────────────────────────────
