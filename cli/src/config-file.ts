@@ -7,15 +7,20 @@ import { createRequire } from 'node:module'
 import { extname, join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { HeddleError, type HostLimits, type PluginRef } from '@heddle/core'
+import type { RelayPolicy } from './server.js'
 
 /** What stands in a configuration file of `heddle serve`. Options on the command line go before it. */
 export interface ServeConfig {
-  /** Addresses to listen on, each of a scheme one of the transports has. Default: ws://127.0.0.1:8440. */
+  /** Addresses to listen on, each of a scheme one of the transports has. Default: WebSocket and iroh on 127.0.0.1:8440. */
   readonly listen?: readonly string[]
   /** Default: LMDB in the folder given with --data. */
   readonly storage?: PluginRef<'storage'>
-  /** Default: WebSocket. */
+  /** Default: WebSocket and iroh. */
   readonly transports?: readonly PluginRef<'transport'>[]
+  /** Whom it relays iroh connections for; not with transports of your own. Default: members of its documents. */
+  readonly relay?: RelayPolicy
+  /** Relays by which it can be reached itself over iroh. */
+  readonly relayUrls?: readonly string[]
   readonly limits?: Partial<HostLimits>
 }
 
@@ -100,6 +105,8 @@ function checkConfig(value: unknown, file: string): ServeConfig {
     'listen',
     'storage',
     'transports',
+    'relay',
+    'relayUrls',
     'limits'
   ] satisfies readonly (keyof ServeConfig)[]
   const unknown = Object.keys(value).find((key) => !known.includes(key))

@@ -1,5 +1,5 @@
 /**
- * Opening a device with the default plugins: LMDB in a folder, WebSocket, yjs. What `heddle` exports as `openDevice`,
+ * Opening a device with the default plugins: LMDB in a folder, WebSocket, iroh, yjs. What `heddle` exports as `openDevice`,
  * and what the command's `doc` commands run on.
  */
 import { join } from 'node:path'
@@ -18,6 +18,7 @@ import {
 } from '@heddle/core'
 import { yjs } from '@heddle/crdt-yjs'
 import { lmdbStorage } from '@heddle/storage-lmdb'
+import { iroh } from '@heddle/transport-iroh'
 import { websocket } from '@heddle/transport-websocket'
 import type * as Y from 'yjs'
 import { lockFolder } from './lock.js'
@@ -38,7 +39,7 @@ export interface OpenDeviceOptions extends Pick<DeviceOptions, 'verifyMember' | 
   readonly path: string
   /** Default: LMDB in the folder. */
   readonly storage?: PluginRef<'storage'>
-  /** Default: WebSocket. */
+  /** Default: WebSocket and iroh, of which the second is loaded when an address asks for it. */
   readonly transports?: readonly PluginRef<'transport'>[]
   /** Default: nothing is logged. */
   readonly log?: Log
@@ -63,7 +64,7 @@ export interface OpenDeviceWithCrdtsOptions extends OpenDeviceOptions {
 export function openDevice(options: OpenDeviceWithCrdtsOptions): Promise<Device>
 export function openDevice(options: OpenDeviceOptions): Promise<YDevice>
 export async function openDevice(options: OpenDeviceOptions & Partial<OpenDeviceWithCrdtsOptions>): Promise<Device> {
-  const { path, storage, transports = [websocket()], crdts, log, limits, signal, ...app } = options
+  const { path, storage, transports = [websocket(), iroh()], crdts, log, limits, signal, ...app } = options
   const context = systemContext({
     ...(signal !== undefined && { signal }),
     ...(log !== undefined && { log }),

@@ -5,6 +5,7 @@
 export * from '@heddle/core'
 export { yjs } from '@heddle/crdt-yjs'
 export { lmdbStorage } from '@heddle/storage-lmdb'
+export { iroh } from '@heddle/transport-iroh'
 export { websocket } from '@heddle/transport-websocket'
 export { defineConfig, type ServeConfig } from './config-file.js'
 export {

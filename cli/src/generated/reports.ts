@@ -7,6 +7,8 @@
 export interface ServeReport {
   /** What devices name it by, one for each address: URL, "#", server id. */
   readonly tickets: readonly string[]
+  /** Where it relays iroh connections. */
+  readonly relays: readonly string[]
 }
 
 /** A document that was created. Printed by: heddle doc create --json. */

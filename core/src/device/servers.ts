@@ -2,22 +2,39 @@
  * Changing the servers of a document (SPEC GROUP-020 to GROUP-022): what is checked before such a change is asked for.
  * Called by the document.
  */
-import { equalBytes, toHex } from '../bytes.js'
+import { emptyBytes, equalBytes, fromHex, toHex } from '../bytes.js'
 import { HeddleError } from '../errors.js'
 import type { ServerEntry } from '../wire/index.js'
 import { type LinkPool, type LinkUser, parseTicket } from './links.js'
 import type { Room } from './room.js'
 
 const serversMax = 7
+const addressesMax = 8
 const reachTimeoutMs = 6_000
+
+/** Tickets of one server are its addresses, best first. Throws CONFIG_INVALID. */
+function mergedServers(tickets: readonly string[]): ServerEntry[] {
+  const addressesOf = new Map<string, Set<string>>()
+  for (const { id, addresses } of tickets.map(parseTicket)) {
+    const known = addressesOf.get(toHex(id)) ?? new Set()
+    for (const address of addresses) known.add(address)
+    addressesOf.set(toHex(id), known)
+  }
+  return [...addressesOf].map(([id, known]) => {
+    const addresses = [...known]
+    if (addresses.length <= addressesMax) return { id: fromHex(id) ?? emptyBytes, addresses }
+    throw new HeddleError(
+      'CONFIG_INVALID',
+      `server ${id} is given ${addresses.length} addresses, more than ${addressesMax}`
+    )
+  })
+}
 
 /** The servers of tickets, in the order documents have them (SPEC GROUP-007). Throws CONFIG_INVALID. */
 export function serverList(tickets: readonly string[]) {
-  const servers = tickets.map(parseTicket)
-  const ids = new Set(servers.map(({ id }) => toHex(id)))
-  if (servers.length < 1 || servers.length > 7 || ids.size !== servers.length) {
+  const servers = mergedServers(tickets)
+  if (servers.length < 1 || servers.length > serversMax)
     throw new HeddleError('CONFIG_INVALID', `a document needs 1 to 7 different servers, ${servers.length} were given`)
-  }
   return servers.sort((a, b) => (toHex(a.id) < toHex(b.id) ? -1 : 1))
 }
 
