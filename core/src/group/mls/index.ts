@@ -46,7 +46,7 @@ export { isSuccession, type PskSource, pskSecretOf, type SuccessionPsk, type Suc
 export { type MessageKey, type Ratchet, SecretTree } from './secret-tree.js'
 export { type CommitRules, commitIn, type PublicState, type StagedCommit, stageCommit } from './stage-commit.js'
 export { TlsReader, TlsWriter } from './tls.js'
-export { changedNodes, type HashedTree, hashTree, leafAt, leavesOf, rootHash } from './tree.js'
+export { changedSince, type HashedTree, hashTree, leafAt, leavesOf, rootHash } from './tree.js'
 export { ADD_TREE_BYTES_MAX } from './limits.js'
 export { decodeTree, encodeTree, treeBytes } from './tree-codec.js'
 export { createWelcome, type Joined, joinByWelcome, type KeyPackageSecrets, welcomeRefs } from './welcome.js'

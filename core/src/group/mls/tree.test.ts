@@ -12,7 +12,7 @@ import { describe, expect, test } from 'vitest'
 import { toHex } from '../../bytes.js'
 import { keyPackageFor, seeded, testDeps } from '../testing/world.js'
 import { TlsWriter } from './tls.js'
-import { changedNodes, type HashedTree, hashTree, leavesOf, rootHash } from './tree.js'
+import { changedNodes, changedSince, type HashedTree, hashTree, leavesOf, rootHash } from './tree.js'
 import { decodeTree, encodeTree, nodeBytes } from './tree-codec.js'
 import { checkCredentialsSupported, checkKeysUnique } from './tree-validation.js'
 
@@ -62,6 +62,8 @@ describe('a tree that takes over what did not change', () => {
         const tree = hashTree(nodes, sha256, before)
         expect(tree.hashes.map(toHex)).toEqual(hashTree(nodes, sha256).hashes.map(toHex))
         expect(toHex(rootHash(tree))).toBe(toHex(await treeHashRoot(nodes, hash)))
+        expect(tree.keyStarts).toEqual(hashTree(nodes, sha256).keyStarts)
+        if (before !== undefined) expect(changedSince(tree, before)).toEqual(changedNodes(nodes, before.nodes))
         before = tree
       }
     }
@@ -93,43 +95,49 @@ describe('a tree that takes over what did not change', () => {
     if (first === undefined || second === undefined) throw new Error('two leaves expected')
     const without = (copied: Partial<typeof first.leaf>): RatchetTree =>
       addLeafNode(nodes, { ...newLeaf(random), ...copied } as typeof keyPackage.leafNode)[0]
-    checkKeysUnique(without({}), nodes)
+    const before = hashTree(nodes, sha256)
+    const check = (now: RatchetTree): void => checkKeysUnique(hashTree(now, sha256, before), before)
+    check(without({}))
     for (const { leaf } of [first, second]) {
       const { hpkePublicKey, signaturePublicKey } = leaf
       for (const twice of [without({ hpkePublicKey }), without({ signaturePublicKey })]) {
-        expect(() => checkKeysUnique(twice, nodes)).toThrow(invalid)
-        expect(() => checkKeysUnique(twice)).toThrow(invalid)
+        expect(() => check(twice)).toThrow(invalid)
+        expect(() => checkKeysUnique(hashTree(twice, sha256))).toThrow(invalid)
       }
     }
     const parent = nodes.find((node) => node?.nodeType === 'parent')
     if (parent?.nodeType !== 'parent') throw new Error('a parent node expected')
-    expect(() => checkKeysUnique(without({ hpkePublicKey: parent.parent.hpkePublicKey }), nodes)).toThrow(invalid)
-    // Two new ones with the same key, and keys that only begin alike.
-    const both = addLeafNode(without({ hpkePublicKey: new Uint8Array(32) }), {
-      ...newLeaf(random),
-      hpkePublicKey: new Uint8Array(32)
-    })[0]
-    expect(() => checkKeysUnique(both, nodes)).toThrow(invalid)
-    checkKeysUnique(without({ hpkePublicKey: first.leaf.hpkePublicKey.with(31, 0).with(30, 1) }), nodes)
+    expect(() => check(without({ hpkePublicKey: parent.parent.hpkePublicKey }))).toThrow(invalid)
+    // Two new ones with the same key, which begins like no key at all, and keys that only begin alike.
+    const alike = { hpkePublicKey: new Uint8Array(32) }
+    check(without(alike))
+    const both = addLeafNode(without(alike), { ...newLeaf(random), ...alike })[0]
+    expect(() => check(both)).toThrow(invalid)
+    check(without({ hpkePublicKey: first.leaf.hpkePublicKey.with(31, 0).with(30, 1) }))
     // What was there and is replaced does not count.
     const moved = updateLeafNode(nodes, { ...newLeaf(random) }, toLeafIndex(first.index))
-    checkKeysUnique(addLeafNode(moved, first.leaf as typeof keyPackage.leafNode)[0], nodes)
+    check(addLeafNode(moved, first.leaf as typeof keyPackage.leafNode)[0])
   })
 
   test('has every member support a credential type that is new, and a new member those there are', () => {
     const random = seeded(6)
     const nodes = [...walk(6, 40)].at(-1) ?? []
+    const before = hashTree(nodes, sha256)
+    const check = (now: RatchetTree): void => checkCredentialsSupported(hashTree(now, sha256, before), before)
     const leaf = newLeaf(random)
-    checkCredentialsSupported(addLeafNode(nodes, leaf)[0], nodes)
-    const x509 = { credentialType: 'x509' as const, certificates: [] }
-    const other = addLeafNode(nodes, {
+    check(addLeafNode(nodes, leaf)[0])
+    const x509 = {
       ...leaf,
-      credential: x509,
-      capabilities: { ...leaf.capabilities, credentials: ['basic', 'x509'] }
-    })[0]
-    expect(() => checkCredentialsSupported(other, nodes)).toThrow(invalid)
-    const deaf = addLeafNode(nodes, { ...leaf, capabilities: { ...leaf.capabilities, credentials: ['x509'] } })[0]
-    expect(() => checkCredentialsSupported(deaf, nodes)).toThrow(invalid)
+      credential: { credentialType: 'x509' as const, certificates: [] },
+      capabilities: { ...leaf.capabilities, credentials: ['basic' as const, 'x509' as const] }
+    }
+    const deaf = { ...leaf, capabilities: { ...leaf.capabilities, credentials: ['x509' as const] } }
+    const [someone] = leavesOf(nodes)
+    if (someone === undefined) throw new Error('a leaf expected')
+    for (const wrong of [x509, deaf]) {
+      expect(() => check(addLeafNode(nodes, wrong)[0])).toThrow(invalid)
+      expect(() => check(updateLeafNode(nodes, wrong, toLeafIndex(someone.index)))).toThrow(invalid)
+    }
   })
 })
 
