@@ -1,6 +1,7 @@
 import {
   addLeafNode,
   decodeNode,
+  encodeNode,
   encodeRatchetTree,
   type RatchetTree,
   removeLeafNode,
@@ -13,7 +14,7 @@ import { toHex } from '../../bytes.js'
 import { keyPackageFor, seeded, testDeps } from '../testing/world.js'
 import { TlsWriter } from './tls.js'
 import { changedNodes, changedSince, type HashedTree, hashTree, leavesOf, rootHash } from './tree.js'
-import { decodeTree, encodeTree, nodeBytes } from './tree-codec.js'
+import { decodeTree, encodeTree } from './tree-codec.js'
 import { checkCredentialsSupported, checkKeysUnique } from './tree-validation.js'
 
 const deps = testDeps(80)
@@ -174,7 +175,7 @@ describe('the encoding of a tree', () => {
     expect(() => decodeTree(Uint8Array.of(1, 2))).toThrow(malformed)
     expect(() => decodeTree(bytes, bytes.length - 1)).toThrow(malformed)
     // A length in a node that is not in its shortest form, which ts-mls takes.
-    const leaf = nodeBytes({ nodeType: 'leaf', leaf: keyPackage.leafNode })
+    const leaf = encodeNode({ nodeType: 'leaf', leaf: keyPackage.leafNode })
     const tree = (node: Uint8Array): Uint8Array => new TlsWriter().vector(Uint8Array.of(1, ...node)).finish()
     expect(decodeTree(tree(leaf))).toHaveLength(1)
     const longer = Uint8Array.of(1, 0x40, 32, ...leaf.subarray(2))

@@ -8,12 +8,9 @@ import { getHpkePublicKey, type Node, type RatchetTree } from 'ts-mls/ratchetTre
 import { isLeaf, leafWidth, left, type NodeIndex, parent, right, root, toNodeIndex } from 'ts-mls/treemath.js'
 import type { CryptoProvider } from '../../crypto/index.js'
 import { TlsWriter } from './tls.js'
-import { nodeBytes } from './tree-codec.js'
+import { NODE_TYPE, nodeBytes } from './node-codec.js'
 
 type Sha256 = CryptoProvider['sha256']
-
-const NODE_TYPE_LEAF = 1
-const NODE_TYPE_PARENT = 2
 
 export interface HashedTree {
   /** Full tree, blanks undefined; even indices are leaves. Never changed. */
@@ -174,20 +171,20 @@ function parentNodeAt(nodes: RatchetTree, at: number): Node | undefined {
   return node?.nodeType === 'parent' ? node : undefined
 }
 
-/** TreeHashInput of a leaf; what follows the type of a node is the same as in the tree itself. */
+/** TreeHashInput of a leaf. */
 function leafHashInput(node: Node | undefined, at: NodeIndex): Uint8Array {
   const bytes = node?.nodeType === 'leaf' ? nodeBytes(node) : undefined
-  const writer = new TlsWriter((bytes?.length ?? 0) + 8).uint8(NODE_TYPE_LEAF).uint32(at / 2)
+  const writer = new TlsWriter((bytes?.length ?? 0) + 8).uint8(NODE_TYPE.leaf).uint32(at / 2)
   return optional(writer, bytes).finish()
 }
 
 /** TreeHashInput of a parent node. */
 function parentHashInput(node: Node | undefined, leftHash: Uint8Array, rightHash: Uint8Array): Uint8Array {
   const bytes = node && nodeBytes(node)
-  const writer = new TlsWriter((bytes?.length ?? 0) + 72).uint8(NODE_TYPE_PARENT)
+  const writer = new TlsWriter((bytes?.length ?? 0) + 72).uint8(NODE_TYPE.parent)
   return optional(writer, bytes).vector(leftHash).vector(rightHash).finish()
 }
 
 function optional(writer: TlsWriter, bytes: Uint8Array | undefined): TlsWriter {
-  return bytes === undefined ? writer.uint8(0) : writer.uint8(1).raw(bytes.subarray(1))
+  return bytes === undefined ? writer.uint8(0) : writer.uint8(1).raw(bytes)
 }
