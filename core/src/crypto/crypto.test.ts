@@ -66,7 +66,7 @@ describe.each(providers)('%s provider', (_name, create) => {
     )
     const mls = crypto.suite(1).mls.signature
     expect(await mls.sign(seed, message)).toEqual(signature)
-    for (const verify of [crypto.verify, mls.verify]) {
+    for (const verify of [crypto.verify, crypto.verifyOffThread, mls.verify]) {
       expect(await verify(publicKey, message, signature)).toBe(true)
       expect(await verify(publicKey, fromHex('af83'), signature)).toBe(false)
       expect(await verify(publicKey, message, signature.with(0, signature[0] === 0 ? 1 : 0))).toBe(false)
@@ -216,8 +216,9 @@ describe('both providers', () => {
     const verdicts = cases.map(([key, signature]) => node.verify(key, message, signature))
     expect(cases.map(([key, signature]) => web.verify(key, message, signature))).toEqual(verdicts)
     expect(verdicts.slice(0, 3)).toEqual([true, false, false])
-    for (const [i, [key, signature]] of cases.entries())
-      expect(await web.suite(1).mls.signature.verify(key, message, signature)).toBe(verdicts[i])
+    for (const verify of [web.suite(1).mls.signature.verify, web.verifyOffThread, node.verifyOffThread])
+      for (const [i, [key, signature]] of cases.entries())
+        expect(await verify(key, message, signature)).toBe(verdicts[i])
   })
 
   test('the imports map selects node:crypto here', () => {
@@ -238,8 +239,10 @@ describe('X-Wing', () => {
   const shared = 'd2df0522128f09dd8e2c92b1e905c793d8f57a54c3da25861f10bf4ca613e384'
 
   const curve = {
-    x25519: (key: Uint8Array, point: Uint8Array) => x25519.getSharedSecret(key, point),
-    x25519Public: (key: Uint8Array) => x25519.getPublicKey(key)
+    x25519: (key: Uint8Array) => ({
+      publicKey: x25519.getPublicKey(key),
+      agree: (point: Uint8Array) => x25519.getSharedSecret(key, point)
+    })
   }
 
   test('agrees with the X-Wing of @noble/post-quantum', () => {

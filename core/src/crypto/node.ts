@@ -39,15 +39,19 @@ function createPrimitives(): Primitives {
   // Keyed by the hash, so that no secret lives on in a string.
   const signatureKey = (seed: Uint8Array) =>
     privateKeys.get(binaryString(sha256(seed)), () => importPrivate('Ed25519', seed))
-  // Keys of X25519 are used once or twice, and must not outlive what their owner has zeroed.
-  const x25519 = (secret: Uint8Array, point: Uint8Array) =>
-    plain(diffieHellman({ privateKey: importPrivate('X25519', secret), publicKey: publicKey('X25519', point) }))
+  const basePoint = importPublic('X25519', X25519_BASE_POINT)
 
   return {
     sha256,
     hmacSha256: (key, data) => plain(createHmac('sha256', key).update(data).digest()),
-    x25519,
-    x25519Public: (secret) => x25519(secret, X25519_BASE_POINT),
+    // Not cached: these keys are used once or twice, and must not outlive what their owner has zeroed.
+    x25519(secret) {
+      const privateKey = importPrivate('X25519', secret)
+      return {
+        publicKey: plain(diffieHellman({ privateKey, publicKey: basePoint })),
+        agree: (point) => plain(diffieHellman({ privateKey, publicKey: publicKey('X25519', point) }))
+      }
+    },
     ed25519Sign: (seed, message) => plain(sign(null, message, signatureKey(seed))),
     ed25519Verify(key, message, signature) {
       try {
@@ -56,6 +60,16 @@ function createPrimitives(): Primitives {
         return false // the key is no curve point
       }
     },
+    ed25519VerifyOffThread: (key, message, signature) =>
+      new Promise((resolve) => {
+        try {
+          verify(null, message, publicKey('Ed25519', key), signature, (error, right) =>
+            resolve(error === null && right)
+          )
+        } catch {
+          resolve(false) // the key is no curve point
+        }
+      }),
     ed25519Public: (seed) =>
       plain(createPublicKey(signatureKey(seed)).export({ format: 'der', type: 'spki' })).slice(-32),
     aesGcm: aead((key) => (key.length === 16 ? 'aes-128-gcm' : 'aes-256-gcm')),

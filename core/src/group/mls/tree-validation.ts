@@ -10,6 +10,7 @@ import { getHpkePublicKey, type Node, type RatchetTree, resolution } from 'ts-ml
 import { directPath, leafWidth, left, type NodeIndex, right, toNodeIndex } from 'ts-mls/treemath.js'
 import { equalBytes } from '../../bytes.js'
 import type { CipherSuite, CryptoProvider } from '../../crypto/index.js'
+import { eachOf } from './each-of.js'
 import { ensureValid } from './errors.js'
 import { checkLeaf, checkSupports, type LeafRules, requiredCapabilitiesOf } from './leaf.js'
 import { TREE_NODES_MAX } from './limits.js'
@@ -25,6 +26,9 @@ import {
   rootHash,
   startOf
 } from './tree.js'
+
+/** Signatures verified at a time: enough for every core, and little for others to wait for who use the same threads. */
+const VERIFYING_MAX = 8
 
 /** The tree that a group context names by its hash; what is in it is not validated. Throws INVALID. */
 export function treeWithHash(
@@ -54,8 +58,10 @@ export async function validateTree(
   const leaves = leavesOf(nodes)
   checkCredentialsSupported(tree)
   for (const { leaf } of leaves) checkSupports(leaf, context.extensions, required)
-  for (const { index, leaf } of leaves)
-    await checkLeaf(leaf, { groupId: context.groupId, leafIndex: index }, suite, rules)
+  const { groupId } = context
+  await eachOf(leaves, VERIFYING_MAX, ({ index, leaf }) =>
+    checkLeaf(leaf, { groupId, leafIndex: index }, suite, rules, crypto.verifyOffThread)
+  )
 }
 
 /** Every key in the tree occurs once (RFC 9420 section 7.3). Of `before` that is known: only what is new is looked up. */
