@@ -139,15 +139,27 @@ describe.each(providers)('%s provider', (_name, create) => {
     )
   })
 
-  test('keeps right results when its key caches overflow', () => {
+  test('signs the same with a copy of the seed, and with each of many seeds its own', () => {
     const seeds = Array.from({ length: 300 }, () => crypto.randomBytes(32))
     const publicKeys = seeds.map((seed) => crypto.publicKeyOf(seed))
     for (const [i, seed] of seeds.entries()) {
       const message = Uint8Array.of(i & 0xff)
       const publicKey = publicKeys[i] ?? new Uint8Array(0)
       expect(crypto.verify(publicKey, message, crypto.sign(seed, message))).toBe(true)
+      expect(crypto.sign(seed.slice(), message)).toEqual(crypto.sign(seed, message))
     }
   })
+})
+
+test('node:crypto keeps right results when its cache of public keys overflows', () => {
+  const node = createNodeCrypto(seededRandom(8))
+  const seed = node.randomBytes(32)
+  const message = utf8('message')
+  const signature = node.sign(seed, message)
+  const publicKey = node.publicKeyOf(seed)
+  expect(node.verify(publicKey, message, signature)).toBe(true)
+  for (let other = 0; other < 4_200; other++) expect(node.verify(node.randomBytes(32), message, signature)).toBe(false)
+  expect(node.verify(publicKey, message, signature)).toBe(true)
 })
 
 describe('both providers', () => {

@@ -5,11 +5,11 @@
 import {
   createCipheriv,
   createDecipheriv,
-  createHash,
   createHmac,
   createPrivateKey,
   createPublicKey,
   diffieHellman,
+  hash,
   type KeyObject,
   sign,
   verify
@@ -19,7 +19,6 @@ import { createProvider } from './provider.js'
 import type { Aead, CryptoProvider, Primitives } from './types.js'
 
 const PUBLIC_KEYS_CACHED = 4096
-const PRIVATE_KEYS_CACHED = 256
 const TAG_BYTES = 16
 /** u-coordinate 9, RFC 7748 section 4.1: a Diffie-Hellman with it gives the public key. */
 const X25519_BASE_POINT = Uint8Array.of(9, ...new Uint8Array(31))
@@ -32,13 +31,19 @@ export { createNodeCrypto as createCrypto }
 
 function createPrimitives(): Primitives {
   const publicKeys = new KeyCache(PUBLIC_KEYS_CACHED)
-  const privateKeys = new KeyCache(PRIVATE_KEYS_CACHED)
-  const sha256 = (data: Uint8Array) => plain(createHash('sha256').update(data).digest())
+  // By identity, so that no key outlives its seed and no seed lives on in a string.
+  const privateKeys = new WeakMap<Uint8Array, KeyObject>()
+  const sha256 = (data: Uint8Array) => plain(hash('sha256', data, 'buffer'))
   const publicKey = (curve: Curve, raw: Uint8Array) =>
     publicKeys.get(curve + binaryString(raw), () => importPublic(curve, raw))
-  // Keyed by the hash, so that no secret lives on in a string.
-  const signatureKey = (seed: Uint8Array) =>
-    privateKeys.get(binaryString(sha256(seed)), () => importPrivate('Ed25519', seed))
+  const signatureKey = (seed: Uint8Array) => {
+    let key = privateKeys.get(seed)
+    if (key === undefined) {
+      key = importPrivate('Ed25519', seed)
+      privateKeys.set(seed, key)
+    }
+    return key
+  }
   const basePoint = importPublic('X25519', X25519_BASE_POINT)
 
   return {

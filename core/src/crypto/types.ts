@@ -23,7 +23,10 @@ export interface CryptoProvider {
   hkdfExtract(salt: Uint8Array, keyMaterial: Uint8Array): Uint8Array
   /** RFC 5869 with SHA-256; `length` up to 8160 bytes. */
   hkdfExpand(pseudoRandomKey: Uint8Array, info: Uint8Array, length: number): Uint8Array
-  /** Ed25519 signature, 64 bytes. `secretKey` is the RFC 8032 seed, 32 bytes. Throws INVALID for another length. */
+  /**
+   * Ed25519 signature, 64 bytes. `secretKey` is the RFC 8032 seed, 32 bytes; the imported key is remembered for as long as
+   * the array lives, so no other seed may be put into it. Throws INVALID for another length.
+   */
   sign(secretKey: Uint8Array, message: Uint8Array): Uint8Array
   /** Whether the Ed25519 signature is right; false, never an error, for a malformed key or signature. */
   verify(publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean
