@@ -2,17 +2,17 @@
  * Rules for one leaf (RFC 9420 sections 7.2 and 7.3): signature, credential, capabilities. Who may hold a leaf at all is
  * the caller's question, answered through `LeafRules`.
  */
+import type { Signature } from 'ts-mls/crypto/signature.js'
 import type { Extension } from 'ts-mls/extension.js'
 import { extensionTypeToNumber } from 'ts-mls/extension.js'
 import type { KeyPackage } from 'ts-mls/keyPackage.js'
 import { verifyKeyPackage } from 'ts-mls/keyPackage.js'
 import type { LeafNode } from 'ts-mls/leafNode.js'
 import { decodeRequiredCapabilities, requiredCapabilitiesEncoder } from 'ts-mls/requiredCapabilities.js'
-import type { Signature } from 'ts-mls/crypto/signature.js'
 import { equalBytes } from '../../bytes.js'
 import type { CipherSuite } from '../../crypto/index.js'
-import { decodeExact } from './exact.js'
 import { ensure, ensureValid } from './errors.js'
+import { decodeExact } from './exact.js'
 import { label } from './kdf.js'
 import { leafBytes } from './node-codec.js'
 import { TlsWriter, vectorBytes } from './tls.js'
@@ -29,7 +29,10 @@ interface Place {
   readonly leafIndex: number
 }
 
-/** Throws INVALID for a key that nobody could encrypt to, BAD_SIGNATURE, or what `rules` throws. */
+/**
+ * `verify` stands in for the suite's own. Throws INVALID for a key that nobody could encrypt to, BAD_SIGNATURE, or what
+ * `rules` throws.
+ */
 export async function checkLeaf(
   leaf: LeafNode,
   place: Place,

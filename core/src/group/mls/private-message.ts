@@ -23,6 +23,8 @@ const CONTENT_APPLICATION = 1
 const SENDER_MEMBER = 1
 const REUSE_GUARD_BYTES = 4
 const SAMPLE_BYTES = 32
+/** Of the content that is signed: version, wire format, epoch, sender type, leaf, content type. */
+const FIXED_BYTES = 2 + 2 + 8 + 1 + 4 + 1
 const LABEL = { key: label('key'), nonce: label('nonce'), signature: label('FramedContentTBS') }
 
 /** The epoch a message belongs to. */
@@ -145,15 +147,8 @@ function contentToSign(
   leafIndex: number,
   { groupId, epoch, context }: MessageEpoch
 ): Uint8Array {
-  const contentBytes =
-    2 +
-    2 +
-    8 +
-    1 +
-    4 +
-    1 +
-    context.length +
-    [groupId, authenticatedData, plaintext].reduce((sum, part) => sum + vectorBytes(part.length), 0)
+  const vectors = [groupId, authenticatedData, plaintext]
+  const contentBytes = vectors.reduce((sum, { length }) => sum + vectorBytes(length), FIXED_BYTES + context.length)
   return new TlsWriter(vectorBytes(LABEL.signature.length) + vectorBytes(contentBytes))
     .vector(LABEL.signature)
     .vectorLength(contentBytes)

@@ -7,8 +7,8 @@ import type { ParentNode } from 'ts-mls/parentNode.js'
 import { getHpkePublicKey, type Node, type RatchetTree } from 'ts-mls/ratchetTree.js'
 import { isLeaf, leafWidth, left, type NodeIndex, parent, right, root, toNodeIndex } from 'ts-mls/treemath.js'
 import type { CryptoProvider } from '../../crypto/index.js'
-import { TlsWriter } from './tls.js'
 import { NODE_TYPE, nodeBytes } from './node-codec.js'
+import { TlsWriter } from './tls.js'
 
 type Sha256 = CryptoProvider['sha256']
 
