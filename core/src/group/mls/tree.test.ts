@@ -1,3 +1,4 @@
+import { encodeLeafNode, type LeafNode } from 'ts-mls/leafNode.js'
 import {
   addLeafNode,
   decodeNode,
@@ -12,6 +13,7 @@ import { directPath, leafWidth, toLeafIndex, toNodeIndex } from 'ts-mls/treemath
 import { describe, expect, test } from 'vitest'
 import { toHex } from '../../bytes.js'
 import { keyPackageFor, seeded, testDeps } from '../testing/world.js'
+import { leafBytes } from './node-codec.js'
 import { TlsWriter } from './tls.js'
 import { changedNodes, changedSince, type HashedTree, hashTree, leavesOf, rootHash } from './tree.js'
 import { decodeTree, encodeTree } from './tree-codec.js'
@@ -153,6 +155,45 @@ describe('the encoding of a tree', () => {
     }
   })
 
+  test('is that of ts-mls for leaves of every source, credential and extension, no two with the same capabilities', () => {
+    const random = seeded(10)
+    const { capabilities, lifetime } = keyPackage.leafNode
+    const own = { signature: random.bytes(64), extensions: keyPackage.leafNode.extensions }
+    const keys = () => ({ hpkePublicKey: random.bytes(32), signaturePublicKey: random.bytes(32) })
+    const basic = { credentialType: 'basic' as const, identity: random.bytes(70) }
+    const x509 = { credentialType: 'x509' as const, certificates: [random.bytes(100), random.bytes(0)] }
+    const able = { ...capabilities, credentials: ['basic' as const, 'x509' as const] }
+    const extensions = [
+      { extensionType: 'application_id' as const, extensionData: random.bytes(3) },
+      { extensionType: 0xf123, extensionData: random.bytes(300) }
+    ]
+    const leaves: LeafNode[] = [
+      { ...keys(), ...own, leafNodeSource: 'key_package', lifetime, credential: basic, capabilities },
+      { ...keys(), ...own, leafNodeSource: 'update', credential: x509, capabilities: able },
+      {
+        ...keys(),
+        ...own,
+        leafNodeSource: 'commit',
+        parentHash: random.bytes(32),
+        credential: basic,
+        capabilities: { ...capabilities, extensions: [], proposals: [1, 2, 0xffff] },
+        extensions
+      },
+      { ...keys(), ...own, leafNodeSource: 'update', credential: basic, capabilities, extensions: [] }
+    ]
+    const nodes = leaves.flatMap((leaf): RatchetTree => [{ nodeType: 'leaf', leaf }, undefined]).slice(0, -1)
+    const bytes = encodeTree(nodes)
+    expect(toHex(bytes)).toBe(toHex(encodeRatchetTree(nodes)))
+    const decoded = decodeTree(bytes)
+    expect(decoded).toEqual(nodes)
+    // What is kept of the encoding does not hide what was decoded.
+    expect(toHex(encodeRatchetTree(decoded))).toBe(toHex(bytes))
+    const [first] = leavesOf(decoded)
+    if (first === undefined) throw new Error('a leaf expected')
+    const changedCopy = { ...first.leaf, signature: random.bytes(64) }
+    expect(toHex(leafBytes(changedCopy))).toBe(toHex(encodeLeafNode(changedCopy)))
+  })
+
   test('shares no memory with what it was decoded from', () => {
     const nodes = [...walk(8, 30)].at(-1) ?? []
     const bytes = encodeTree(nodes)
@@ -178,6 +219,10 @@ describe('the encoding of a tree', () => {
     const leaf = encodeNode({ nodeType: 'leaf', leaf: keyPackage.leafNode })
     const tree = (node: Uint8Array): Uint8Array => new TlsWriter().vector(Uint8Array.of(1, ...node)).finish()
     expect(decodeTree(tree(leaf))).toHaveLength(1)
+    const neither = new TlsWriter().vector(Uint8Array.of(2, ...leaf)).finish()
+    expect(() => decodeTree(neither)).toThrow(malformed)
+    // A node that is neither leaf nor parent.
+    expect(() => decodeTree(tree(leaf.with(0, 3)))).toThrow(malformed)
     const longer = Uint8Array.of(1, 0x40, 32, ...leaf.subarray(2))
     expect(decodeNode(longer, 0)?.[1]).toBe(longer.length)
     expect(() => decodeTree(tree(longer))).toThrow(malformed)
