@@ -66,7 +66,7 @@ describe.each(providers)('%s provider', (_name, create) => {
     )
     const mls = crypto.suite(1).mls.signature
     expect(await mls.sign(seed, message)).toEqual(signature)
-    for (const verify of [crypto.verify, mls.verify]) {
+    for (const verify of [crypto.verify, crypto.verifyOffThread, mls.verify]) {
       expect(await verify(publicKey, message, signature)).toBe(true)
       expect(await verify(publicKey, fromHex('af83'), signature)).toBe(false)
       expect(await verify(publicKey, message, signature.with(0, signature[0] === 0 ? 1 : 0))).toBe(false)
@@ -139,15 +139,27 @@ describe.each(providers)('%s provider', (_name, create) => {
     )
   })
 
-  test('keeps right results when its key caches overflow', () => {
+  test('signs the same with a copy of the seed, and with each of many seeds its own', () => {
     const seeds = Array.from({ length: 300 }, () => crypto.randomBytes(32))
     const publicKeys = seeds.map((seed) => crypto.publicKeyOf(seed))
     for (const [i, seed] of seeds.entries()) {
       const message = Uint8Array.of(i & 0xff)
       const publicKey = publicKeys[i] ?? new Uint8Array(0)
       expect(crypto.verify(publicKey, message, crypto.sign(seed, message))).toBe(true)
+      expect(crypto.sign(seed.slice(), message)).toEqual(crypto.sign(seed, message))
     }
   })
+})
+
+test('node:crypto keeps right results when its cache of public keys overflows', () => {
+  const node = createNodeCrypto(seededRandom(8))
+  const seed = node.randomBytes(32)
+  const message = utf8('message')
+  const signature = node.sign(seed, message)
+  const publicKey = node.publicKeyOf(seed)
+  expect(node.verify(publicKey, message, signature)).toBe(true)
+  for (let other = 0; other < 4_200; other++) expect(node.verify(node.randomBytes(32), message, signature)).toBe(false)
+  expect(node.verify(publicKey, message, signature)).toBe(true)
 })
 
 describe('both providers', () => {
@@ -216,8 +228,9 @@ describe('both providers', () => {
     const verdicts = cases.map(([key, signature]) => node.verify(key, message, signature))
     expect(cases.map(([key, signature]) => web.verify(key, message, signature))).toEqual(verdicts)
     expect(verdicts.slice(0, 3)).toEqual([true, false, false])
-    for (const [i, [key, signature]] of cases.entries())
-      expect(await web.suite(1).mls.signature.verify(key, message, signature)).toBe(verdicts[i])
+    for (const verify of [web.suite(1).mls.signature.verify, web.verifyOffThread, node.verifyOffThread])
+      for (const [i, [key, signature]] of cases.entries())
+        expect(await verify(key, message, signature)).toBe(verdicts[i])
   })
 
   test('the imports map selects node:crypto here', () => {
@@ -238,8 +251,10 @@ describe('X-Wing', () => {
   const shared = 'd2df0522128f09dd8e2c92b1e905c793d8f57a54c3da25861f10bf4ca613e384'
 
   const curve = {
-    x25519: (key: Uint8Array, point: Uint8Array) => x25519.getSharedSecret(key, point),
-    x25519Public: (key: Uint8Array) => x25519.getPublicKey(key)
+    x25519: (key: Uint8Array) => ({
+      publicKey: x25519.getPublicKey(key),
+      agree: (point: Uint8Array) => x25519.getSharedSecret(key, point)
+    })
   }
 
   test('agrees with the X-Wing of @noble/post-quantum', () => {

@@ -7,7 +7,7 @@ import { ml_kem768 } from '@noble/post-quantum/ml-kem.js'
 import { concatBytes, toHex, utf8 } from '../bytes.js'
 import { HeddleError } from '../errors.js'
 import type { Hkdf } from './hkdf.js'
-import type { Primitives } from './types.js'
+import type { Primitives, X25519Key } from './types.js'
 
 /** A KEM as RFC 9180 section 4 has it, keys as raw bytes. Methods throw MALFORMED for bytes that are no key. */
 export interface Kem {
@@ -56,9 +56,12 @@ function isX25519Key(raw: Uint8Array): boolean {
 
 export function dhkemX25519(primitives: Primitives, hkdf: Hkdf, randomBytes: RandomBytes): Kem {
   const kem = labelled(hkdf, concatBytes(utf8('KEM'), uint16(0x0020)))
-  const pair = (privateKey: Uint8Array): KemKeyPair => ({ privateKey, publicKey: primitives.x25519Public(privateKey) })
-  const sharedSecret = (secretKey: Uint8Array, publicKey: Uint8Array, kemContext: Uint8Array): Uint8Array => {
-    const dh = primitives.x25519(secretKey, publicKey)
+  const pair = (privateKey: Uint8Array): KemKeyPair => ({
+    privateKey,
+    publicKey: primitives.x25519(privateKey).publicKey
+  })
+  const sharedSecret = (own: X25519Key, publicKey: Uint8Array, kemContext: Uint8Array): Uint8Array => {
+    const dh = own.agree(publicKey)
     if (dh.every((byte) => byte === 0)) throw new HeddleError('MALFORMED', 'X25519 public key of low order')
     const secret = kem.expand(kem.extract(NOTHING, 'eae_prk', dh), 'shared_secret', kemContext, X25519_BYTES)
     dh.fill(0)
@@ -76,14 +79,15 @@ export function dhkemX25519(primitives: Primitives, hkdf: Hkdf, randomBytes: Ran
     },
     encapsulate(recipient) {
       const ephemeral = randomBytes(X25519_BYTES)
-      const enc = primitives.x25519Public(ephemeral)
-      const shared = sharedSecret(ephemeral, recipient, concatBytes(enc, recipient))
+      const own = primitives.x25519(ephemeral)
+      const shared = sharedSecret(own, recipient, concatBytes(own.publicKey, recipient))
       ephemeral.fill(0)
-      return { enc, shared }
+      return { enc: own.publicKey, shared }
     },
     decapsulate(secretKey, enc) {
       if (enc.length !== X25519_BYTES) throw new HeddleError('MALFORMED', 'HPKE encapsulated key must be 32 bytes')
-      return sharedSecret(secretKey, enc, concatBytes(enc, primitives.x25519Public(secretKey)))
+      const own = primitives.x25519(secretKey)
+      return sharedSecret(own, enc, concatBytes(enc, own.publicKey))
     }
   }
 }
@@ -95,7 +99,7 @@ const XWING_LABEL = Uint8Array.of(0x5c, 0x2e, 0x2f, 0x2f, 0x5e, 0x5c)
  * X-Wing, composed here and not taken from @noble/post-quantum/hybrid.js, which brings the NIST curves into every bundle;
  * it is checked against that. Private keys are seeds of 32 bytes.
  */
-export function xWing(primitives: Pick<Primitives, 'x25519' | 'x25519Public'>, randomBytes: RandomBytes): Kem {
+export function xWing(primitives: Pick<Primitives, 'x25519'>, randomBytes: RandomBytes): Kem {
   const { publicKeyBytes: mlKemBytes, encBytes: mlKemEncBytes } = ML_KEM_768
   const expand = (seed: Uint8Array) => {
     const expanded = shake256(seed, { dkLen: 96 })
@@ -104,7 +108,7 @@ export function xWing(primitives: Pick<Primitives, 'x25519' | 'x25519Public'>, r
   }
   const pair = (privateKey: Uint8Array): KemKeyPair => {
     const { publicKey, x25519Key } = expand(privateKey)
-    return { privateKey, publicKey: concatBytes(publicKey, primitives.x25519Public(x25519Key)) }
+    return { privateKey, publicKey: concatBytes(publicKey, primitives.x25519(x25519Key).publicKey) }
   }
   const combine = (mlKem: Uint8Array, x25519: Uint8Array, x25519Enc: Uint8Array, x25519PublicKey: Uint8Array) => {
     const shared = sha3_256(concatBytes(mlKem, x25519, x25519Enc, x25519PublicKey, XWING_LABEL))
@@ -125,8 +129,9 @@ export function xWing(primitives: Pick<Primitives, 'x25519' | 'x25519Public'>, r
       const ephemeral = seed.slice(32)
       const mlKem = ml_kem768.encapsulate(recipient.slice(0, mlKemBytes), seed.slice(0, 32))
       const x25519Key = recipient.slice(mlKemBytes)
-      const x25519Enc = primitives.x25519Public(ephemeral)
-      const x25519 = primitives.x25519(ephemeral, x25519Key)
+      const own = primitives.x25519(ephemeral)
+      const x25519Enc = own.publicKey
+      const x25519 = own.agree(x25519Key)
       for (const secret of [seed, ephemeral]) secret.fill(0)
       const enc = concatBytes(mlKem.cipherText, x25519Enc)
       return { enc, shared: combine(mlKem.sharedSecret, x25519, x25519Enc, x25519Key) }
@@ -136,8 +141,8 @@ export function xWing(primitives: Pick<Primitives, 'x25519' | 'x25519Public'>, r
       if (!isX25519Key(x25519Enc)) throw new HeddleError('MALFORMED', 'The encapsulated key is no X-Wing one')
       const { secretKey, x25519Key } = expand(privateKey)
       const mlKem = ml_kem768.decapsulate(mlKemEnc, secretKey)
-      const x25519 = primitives.x25519(x25519Key, x25519Enc)
-      const shared = combine(mlKem, x25519, x25519Enc, primitives.x25519Public(x25519Key))
+      const own = primitives.x25519(x25519Key)
+      const shared = combine(mlKem, own.agree(x25519Enc), x25519Enc, own.publicKey)
       for (const secret of [secretKey, x25519Key]) secret.fill(0)
       return shared
     }

@@ -5,11 +5,11 @@
 import {
   createCipheriv,
   createDecipheriv,
-  createHash,
   createHmac,
   createPrivateKey,
   createPublicKey,
   diffieHellman,
+  hash,
   type KeyObject,
   sign,
   verify
@@ -19,7 +19,6 @@ import { createProvider } from './provider.js'
 import type { Aead, CryptoProvider, Primitives } from './types.js'
 
 const PUBLIC_KEYS_CACHED = 4096
-const PRIVATE_KEYS_CACHED = 256
 const TAG_BYTES = 16
 /** u-coordinate 9, RFC 7748 section 4.1: a Diffie-Hellman with it gives the public key. */
 const X25519_BASE_POINT = Uint8Array.of(9, ...new Uint8Array(31))
@@ -32,22 +31,32 @@ export { createNodeCrypto as createCrypto }
 
 function createPrimitives(): Primitives {
   const publicKeys = new KeyCache(PUBLIC_KEYS_CACHED)
-  const privateKeys = new KeyCache(PRIVATE_KEYS_CACHED)
-  const sha256 = (data: Uint8Array) => plain(createHash('sha256').update(data).digest())
+  // By identity, so that no key outlives its seed and no seed lives on in a string.
+  const privateKeys = new WeakMap<Uint8Array, KeyObject>()
+  const sha256 = (data: Uint8Array) => plain(hash('sha256', data, 'buffer'))
   const publicKey = (curve: Curve, raw: Uint8Array) =>
     publicKeys.get(curve + binaryString(raw), () => importPublic(curve, raw))
-  // Keyed by the hash, so that no secret lives on in a string.
-  const signatureKey = (seed: Uint8Array) =>
-    privateKeys.get(binaryString(sha256(seed)), () => importPrivate('Ed25519', seed))
-  // Keys of X25519 are used once or twice, and must not outlive what their owner has zeroed.
-  const x25519 = (secret: Uint8Array, point: Uint8Array) =>
-    plain(diffieHellman({ privateKey: importPrivate('X25519', secret), publicKey: publicKey('X25519', point) }))
+  const signatureKey = (seed: Uint8Array) => {
+    let key = privateKeys.get(seed)
+    if (key === undefined) {
+      key = importPrivate('Ed25519', seed)
+      privateKeys.set(seed, key)
+    }
+    return key
+  }
+  const basePoint = importPublic('X25519', X25519_BASE_POINT)
 
   return {
     sha256,
     hmacSha256: (key, data) => plain(createHmac('sha256', key).update(data).digest()),
-    x25519,
-    x25519Public: (secret) => x25519(secret, X25519_BASE_POINT),
+    // Not cached: these keys are used once or twice, and must not outlive what their owner has zeroed.
+    x25519(secret) {
+      const privateKey = importPrivate('X25519', secret)
+      return {
+        publicKey: plain(diffieHellman({ privateKey, publicKey: basePoint })),
+        agree: (point) => plain(diffieHellman({ privateKey, publicKey: publicKey('X25519', point) }))
+      }
+    },
     ed25519Sign: (seed, message) => plain(sign(null, message, signatureKey(seed))),
     ed25519Verify(key, message, signature) {
       try {
@@ -56,6 +65,16 @@ function createPrimitives(): Primitives {
         return false // the key is no curve point
       }
     },
+    ed25519VerifyOffThread: (key, message, signature) =>
+      new Promise((resolve) => {
+        try {
+          verify(null, message, publicKey('Ed25519', key), signature, (error, right) =>
+            resolve(error === null && right)
+          )
+        } catch {
+          resolve(false) // the key is no curve point
+        }
+      }),
     ed25519Public: (seed) =>
       plain(createPublicKey(signatureKey(seed)).export({ format: 'der', type: 'spki' })).slice(-32),
     aesGcm: aead((key) => (key.length === 16 ? 'aes-128-gcm' : 'aes-256-gcm')),

@@ -74,6 +74,8 @@ export function createProvider(primitives: Primitives, random: (length: number) 
     hkdfExpand: hkdf.expand,
     sign: (secretKey, message) => primitives.ed25519Sign(checkSeed(secretKey), message),
     verify: (publicKey, message, signature) => checkedVerify(primitives, publicKey, message, signature),
+    verifyOffThread: async (publicKey, message, signature) =>
+      hasVerifyLengths(publicKey, signature) && primitives.ed25519VerifyOffThread(publicKey, message, signature),
     publicKeyOf: (secretKey) => primitives.ed25519Public(checkSeed(secretKey)),
     suite(id) {
       let suite = suites.get(id)
@@ -112,7 +114,7 @@ function createSuite(
       sign: async (secretKey, message) =>
         (primitives.ed25519Async?.sign ?? primitives.ed25519Sign)(checkSeed(secretKey), message),
       verify: async (publicKey, message, signature) => {
-        if (publicKey.length !== 32 || signature.length !== 64) return false
+        if (!hasVerifyLengths(publicKey, signature)) return false
         return (
           primitives.ed25519Async?.verify(publicKey, message, signature) ??
           checkedVerify(primitives, publicKey, message, signature)
@@ -165,5 +167,9 @@ function checkedVerify(
   message: Uint8Array,
   signature: Uint8Array
 ): boolean {
-  return publicKey.length === 32 && signature.length === 64 && primitives.ed25519Verify(publicKey, message, signature)
+  return hasVerifyLengths(publicKey, signature) && primitives.ed25519Verify(publicKey, message, signature)
+}
+
+function hasVerifyLengths(publicKey: Uint8Array, signature: Uint8Array): boolean {
+  return publicKey.length === 32 && signature.length === 64
 }

@@ -23,10 +23,18 @@ export interface CryptoProvider {
   hkdfExtract(salt: Uint8Array, keyMaterial: Uint8Array): Uint8Array
   /** RFC 5869 with SHA-256; `length` up to 8160 bytes. */
   hkdfExpand(pseudoRandomKey: Uint8Array, info: Uint8Array, length: number): Uint8Array
-  /** Ed25519 signature, 64 bytes. `secretKey` is the RFC 8032 seed, 32 bytes. Throws INVALID for another length. */
+  /**
+   * Ed25519 signature, 64 bytes. `secretKey` is the RFC 8032 seed, 32 bytes; the imported key is remembered for as long as
+   * the array lives, so no other seed may be put into it. Throws INVALID for another length.
+   */
   sign(secretKey: Uint8Array, message: Uint8Array): Uint8Array
   /** Whether the Ed25519 signature is right; false, never an error, for a malformed key or signature. */
   verify(publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean
+  /**
+   * `verify` on another thread where the platform has one for it. Costs more than `verify`; for many signatures, of which
+   * several are under way at a time. The arguments must stay as they are until the answer comes.
+   */
+  verifyOffThread(publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array): Promise<boolean>
   /** Ed25519 public key of a 32-byte seed. Throws INVALID for another length. */
   publicKeyOf(secretKey: Uint8Array): Uint8Array
   /** The suite's AEAD, and what ts-mls takes. */
@@ -54,12 +62,13 @@ export interface CipherSuite {
 export interface Primitives {
   sha256(data: Uint8Array): Uint8Array
   hmacSha256(key: Uint8Array, data: Uint8Array): Uint8Array
-  /** X25519 (RFC 7748). May throw on a low-order point. */
-  x25519(secretKey: Uint8Array, publicKey: Uint8Array): Uint8Array
-  x25519Public(secretKey: Uint8Array): Uint8Array
+  /** X25519 (RFC 7748). Do not keep the result: it is as secret as the key. */
+  x25519(secretKey: Uint8Array): X25519Key
   ed25519Sign(seed: Uint8Array, message: Uint8Array): Uint8Array
   ed25519Verify(publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean
   ed25519Public(seed: Uint8Array): Uint8Array
+  /** False, never an error, for a malformed key. */
+  ed25519VerifyOffThread(publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array): Promise<boolean>
   /** Where the platform signs and verifies faster asynchronously, for the MLS part. */
   readonly ed25519Async?: {
     sign(seed: Uint8Array, message: Uint8Array): Promise<Uint8Array>
@@ -67,6 +76,12 @@ export interface Primitives {
   }
   readonly aesGcm: Aead
   readonly chaCha20Poly1305: Aead
+}
+
+export interface X25519Key {
+  readonly publicKey: Uint8Array
+  /** The Diffie-Hellman with another's key. May throw on a low-order point. */
+  agree(publicKey: Uint8Array): Uint8Array
 }
 
 export interface Aead {

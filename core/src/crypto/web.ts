@@ -21,15 +21,20 @@ export { createWebCrypto as createCrypto }
 
 function createPrimitives(): Primitives {
   const ed25519Sign = (seed: Uint8Array, message: Uint8Array) => ed25519.sign(message, seed)
+  const ed25519Async = webEd25519({ sign: ed25519Sign, verify: verifyEd25519 })
   return {
     sha256: (data) => sha256(data),
     hmacSha256: (key, data) => hmac(sha256, key, data),
-    x25519: (secretKey, publicKey) => x25519.getSharedSecret(secretKey, publicKey),
-    x25519Public: (secretKey) => x25519.getPublicKey(secretKey),
+    x25519: (secretKey) => ({
+      publicKey: x25519.getPublicKey(secretKey),
+      agree: (publicKey) => x25519.getSharedSecret(secretKey, publicKey)
+    }),
     ed25519Sign,
     ed25519Verify: verifyEd25519,
     ed25519Public: (seed) => ed25519.getPublicKey(seed),
-    ed25519Async: webEd25519({ sign: ed25519Sign, verify: verifyEd25519 }),
+    ed25519Async,
+    // WebCrypto's own threads do it.
+    ed25519VerifyOffThread: ed25519Async.verify,
     aesGcm: {
       seal: (key, nonce, associatedData, plaintext) => gcm(key, nonce, associatedData).encrypt(plaintext),
       open: (key, nonce, associatedData, ciphertext) => gcm(key, nonce, associatedData).decrypt(ciphertext)

@@ -120,7 +120,7 @@ function search(memory: Buffer, pieces: readonly { name: string; piece: Uint8Arr
   for (const { piece } of pieces) starts[((piece[0] ?? 0) << 8) | (piece[1] ?? 0)] = 1
   const found: string[] = []
   let two = 0
-  for (let at = 0; at < memory.length; at++) {
+  for (let at = 0; at - 1 + PIECE_BYTES <= memory.length; at++) {
     two = ((two << 8) | (memory[at] as number)) & 0xffff
     if (starts[two] === 0) continue
     const start = at - 1

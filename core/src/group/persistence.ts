@@ -23,7 +23,8 @@ import {
   SECRET_BYTES,
   type SecretTree,
   TlsReader,
-  TlsWriter
+  TlsWriter,
+  vectorBytes
 } from './mls/index.js'
 
 /** A change to storage; without a value the record is deleted. */
@@ -87,8 +88,8 @@ export function stateRecord({ epoch, signatureKey, member }: SavedState): GroupR
 }
 
 export function epochRecord(epoch: bigint, { senderDataSecret, leaves, group }: SavedEpoch): GroupRecord {
-  const writer = new TlsWriter(group.length + 64).uint8(SAVED_VERSION)
-  writer.vector(senderDataSecret).uint32(leaves).vector(group)
+  const writer = new TlsWriter(5 + vectorBytes(senderDataSecret.length) + vectorBytes(group.length))
+  writer.uint8(SAVED_VERSION).vector(senderDataSecret).uint32(leaves).vector(group)
   return { key: epochKey(KIND.epoch, epoch), value: writer.finish() }
 }
 

@@ -83,6 +83,7 @@ export function foldedExtensions(
   roster: Roster,
   crypto: CryptoProvider
 ): ReturnType<typeof writeGroupExtensions> | undefined {
+  if (proposals.length === 0) return undefined
   const after = writeGroupExtensions(foldFor(proposals, before, groupId, roster, crypto).after)
   return sameExtensions(after, writeGroupExtensions(before)) ? undefined : after
 }

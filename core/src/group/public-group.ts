@@ -36,6 +36,7 @@ import {
   TlsReader,
   TlsWriter,
   typed,
+  vectorBytes,
   verifyGroupInfo
 } from './mls/index.js'
 import { checkCommit, checkWelcome, cutsIn } from './policy.js'
@@ -162,13 +163,16 @@ export class PublicGroup {
   /** Everything of it, for `load`. */
   save(): Uint8Array {
     const { context, tree, confirmationTag, reinit } = this.state
-    return new TlsWriter(4096)
-      .uint8(SAVED_VERSION)
-      .vector(encodeContext(context))
-      .vector(encodeTree(tree.nodes))
-      .vector(confirmationTag)
-      .vector(reinit === undefined ? emptyBytes : encodeReinitInfo(reinit))
-      .finish()
+    const parts = [
+      encodeContext(context),
+      encodeTree(tree.nodes),
+      confirmationTag,
+      reinit === undefined ? emptyBytes : encodeReinitInfo(reinit)
+    ]
+    const writer = new TlsWriter(parts.reduce((bytes, { length }) => bytes + vectorBytes(length), 1))
+    writer.uint8(SAVED_VERSION)
+    for (const part of parts) writer.vector(part)
+    return writer.finish()
   }
 
   /** The encoded ratchet tree (RFC 9420 section 12.4.3.3), for those who join in this epoch. A copy. */

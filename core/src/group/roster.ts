@@ -8,7 +8,7 @@ import type { CryptoProvider } from '../crypto/index.js'
 import { type DeviceExtension, Role, type RolesExtension } from '../wire/index.js'
 import { deviceOf, sameClaim } from './extensions.js'
 import { memberIdOf } from './member-id.js'
-import { changedNodes, ensureValid, type HashedTree, leafAt } from './mls/index.js'
+import { changedSince, ensureValid, type HashedTree, leafAt } from './mls/index.js'
 
 export interface RosterEntry {
   readonly leafIndex: number
@@ -29,7 +29,7 @@ export class Roster {
   /** By ascending leaf index. */
   readonly entries: readonly RosterEntry[]
   readonly #index: Index
-  readonly #nodes: HashedTree['nodes']
+  readonly #tree: HashedTree
   readonly #roles: RolesExtension
 
   /**
@@ -38,15 +38,16 @@ export class Roster {
    */
   constructor(
     groupId: Uint8Array,
-    { nodes }: HashedTree,
+    tree: HashedTree,
     roles: RolesExtension,
     crypto: Pick<CryptoProvider, 'sha256'>,
     previous?: Roster
   ) {
-    this.#nodes = nodes
+    const { nodes } = tree
+    this.#tree = tree
     this.#roles = roles
     const read = new Map<number, ReadLeaf | undefined>()
-    for (const at of changedNodes(nodes, previous === undefined ? undefined : previous.#nodes)) {
+    for (const at of previous === undefined ? nodes.keys() : changedSince(tree, previous.#tree)) {
       if (at % 2 === 1) continue
       const leaf = leafAt(nodes, at / 2)
       read.set(at / 2, leaf && readLeaf(leaf, previous?.ofLeaf(at / 2), groupId, crypto))
@@ -73,7 +74,7 @@ export class Roster {
 
   /** The leaves of the tree the roster was read from. */
   get width(): number {
-    return (this.#nodes.length + 1) / 2
+    return (this.#tree.nodes.length + 1) / 2
   }
 }
 

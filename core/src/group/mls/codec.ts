@@ -3,8 +3,7 @@
  * not canonical, and sometimes throw a TypeError; here every message is bounded first, consumed whole, equal to its own
  * re-encoding, and every failure is MALFORMED. Everything untrusted enters the group room through this file.
  */
-import type { Decoder } from 'ts-mls/codec/tlsDecoder.js'
-import { type BufferEncoder, encode } from 'ts-mls/codec/tlsEncoder.js'
+import { encode } from 'ts-mls/codec/tlsEncoder.js'
 import { decodeGroupContext, type GroupContext, groupContextEncoder } from 'ts-mls/groupContext.js'
 import type { GroupInfo } from 'ts-mls/groupInfo.js'
 import { decodeGroupInfo, groupInfoEncoder } from 'ts-mls/groupInfo.js'
@@ -15,9 +14,8 @@ import { decodeReinit, type Reinit, reinitEncoder } from 'ts-mls/proposal.js'
 import type { PublicMessage } from 'ts-mls/publicMessage.js'
 import type { RatchetTree } from 'ts-mls/ratchetTree.js'
 import type { Welcome } from 'ts-mls/welcome.js'
-import { equalBytes } from '../../bytes.js'
-import { HeddleError } from '../../errors.js'
 import { ensure } from './errors.js'
+import { decodeExact } from './exact.js'
 import { GROUP_INFO_BYTES_MAX, KEY_PACKAGE_BYTES_MAX, MESSAGE_BYTES_MAX } from './limits.js'
 import { decodeTree } from './tree-codec.js'
 
@@ -85,23 +83,6 @@ export const encodeReinitInfo: (reinit: Reinit) => Uint8Array = encode(reinitEnc
 export function treeOfGroupInfo(groupInfo: GroupInfo): RatchetTree | undefined {
   const extension = groupInfo.extensions.find(({ extensionType }) => extensionType === 'ratchet_tree')
   return extension && decodeTree(extension.extensionData)
-}
-
-/** Decodes all of the bytes or throws MALFORMED. The value shares no memory with the argument. */
-export function decodeExact<T>(
-  bytes: Uint8Array,
-  { decoder, encoder, what }: { decoder: Decoder<T>; encoder: BufferEncoder<T>; what: string }
-): T {
-  try {
-    const decoded = decoder(new Uint8Array(bytes), 0)
-    if (decoded !== undefined) {
-      const [value, consumed] = decoded
-      if (consumed === bytes.length && equalBytes(encode(encoder)(value), bytes)) return value
-    }
-  } catch (cause) {
-    throw new HeddleError('MALFORMED', `The bytes are no MLS ${what}`, { cause })
-  }
-  throw new HeddleError('MALFORMED', `The bytes are no MLS ${what}, or not in its only encoding`)
 }
 
 function decodeMessage(bytes: Uint8Array, bytesMax: number, what: string): MLSMessage {

@@ -1,7 +1,7 @@
 /** ExpandWithLabel and what is built on it (RFC 9420 section 8), synchronous: it runs several times for every message. */
 import { emptyBytes, utf8 } from '../../bytes.js'
 import type { CryptoProvider } from '../../crypto/index.js'
-import { TlsWriter } from './tls.js'
+import { TlsWriter, vectorBytes } from './tls.js'
 
 export const SECRET_BYTES = 32
 
@@ -18,7 +18,8 @@ export function expandWithLabel(
   context: Uint8Array,
   length: number
 ): Uint8Array {
-  const info = new TlsWriter(64).uint16(length).vector(labelBytes).vector(context).finish()
+  const infoBytes = 2 + vectorBytes(labelBytes.length) + vectorBytes(context.length)
+  const info = new TlsWriter(infoBytes).uint16(length).vector(labelBytes).vector(context).finish()
   return crypto.hkdfExpand(secret, info, length)
 }
 

@@ -2,39 +2,46 @@
  * Rules for one leaf (RFC 9420 sections 7.2 and 7.3): signature, credential, capabilities. Who may hold a leaf at all is
  * the caller's question, answered through `LeafRules`.
  */
+import type { Signature } from 'ts-mls/crypto/signature.js'
 import type { Extension } from 'ts-mls/extension.js'
 import { extensionTypeToNumber } from 'ts-mls/extension.js'
 import type { KeyPackage } from 'ts-mls/keyPackage.js'
 import { verifyKeyPackage } from 'ts-mls/keyPackage.js'
-import {
-  type LeafNode,
-  type LeafNodeKeyPackage,
-  verifyLeafNodeSignature,
-  verifyLeafNodeSignatureKeyPackage
-} from 'ts-mls/leafNode.js'
+import type { LeafNode } from 'ts-mls/leafNode.js'
 import { decodeRequiredCapabilities, requiredCapabilitiesEncoder } from 'ts-mls/requiredCapabilities.js'
 import { equalBytes } from '../../bytes.js'
 import type { CipherSuite } from '../../crypto/index.js'
-import { decodeExact } from './codec.js'
 import { ensure, ensureValid } from './errors.js'
+import { decodeExact } from './exact.js'
+import { label } from './kdf.js'
+import { leafBytes } from './node-codec.js'
+import { TlsWriter, vectorBytes } from './tls.js'
+
+const LEAF_NODE_TBS = label('LeafNodeTBS')
 
 export type RequiredCapabilities = NonNullable<ReturnType<typeof decodeRequiredCapabilities>>[0]
 
 /** What the application demands of a leaf beyond RFC 9420. Throws a typed error. */
 export type LeafRules = (leaf: LeafNode) => void
 
-/** Throws INVALID for a key that nobody could encrypt to, BAD_SIGNATURE, or what `rules` throws. */
+interface Place {
+  readonly groupId: Uint8Array
+  readonly leafIndex: number
+}
+
+/**
+ * `verify` stands in for the suite's own. Throws INVALID for a key that nobody could encrypt to, BAD_SIGNATURE, or what
+ * `rules` throws.
+ */
 export async function checkLeaf(
   leaf: LeafNode,
-  place: { readonly groupId: Uint8Array; readonly leafIndex: number },
+  place: Place,
   suite: CipherSuite,
-  rules: LeafRules
+  rules: LeafRules,
+  verify: Signature['verify'] = suite.mls.signature.verify
 ): Promise<void> {
-  const { signature } = suite.mls
   ensureValid(suite.isHpkeKey(leaf.hpkePublicKey), 'The encryption key of a leaf is no HPKE key of the suite')
-  const right = isKeyPackageLeaf(leaf)
-    ? await verifyLeafNodeSignatureKeyPackage(leaf, signature)
-    : await verifyLeafNodeSignature(leaf, place.groupId, place.leafIndex, signature)
+  const right = await verify(leaf.signaturePublicKey, signedContent(leaf, place), leaf.signature)
   ensure(right, 'BAD_SIGNATURE', `The signature of leaf ${place.leafIndex} does not verify`)
   rules(leaf)
 }
@@ -111,6 +118,14 @@ export function unique(extensions: readonly Extension[]): boolean {
   return types.size === extensions.length
 }
 
-function isKeyPackageLeaf(leaf: LeafNode): leaf is LeafNodeKeyPackage {
-  return leaf.leafNodeSource === 'key_package'
+/** SignContent over LeafNodeTBS: what the leaf is without its signature, and its place unless it comes in a key package. */
+function signedContent(leaf: LeafNode, { groupId, leafIndex }: Place): Uint8Array {
+  const bytes = leafBytes(leaf)
+  const unsigned = bytes.subarray(0, bytes.length - vectorBytes(leaf.signature.length))
+  const hasPlace = leaf.leafNodeSource !== 'key_package'
+  const length = unsigned.length + (hasPlace ? vectorBytes(groupId.length) + 4 : 0)
+  const writer = new TlsWriter(vectorBytes(LEAF_NODE_TBS.length) + vectorBytes(length))
+  writer.vector(LEAF_NODE_TBS).vectorLength(length).raw(unsigned)
+  if (hasPlace) writer.vector(groupId).uint32(leafIndex)
+  return writer.finish()
 }

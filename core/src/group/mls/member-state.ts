@@ -22,10 +22,10 @@ import type { CipherSuite, CryptoProvider } from '../../crypto/index.js'
 import { HeddleError } from '../../errors.js'
 import { ensureValid } from './errors.js'
 import { SECRET_BYTES } from './kdf.js'
-import { type AppliedProposals, addLeaf, applyProposals, type ProposalRules } from './proposals.js'
+import { type AppliedProposals, addHashedLeaf, applyProposals, type ProposalRules } from './proposals.js'
 import { type PskSource, pskSecretOf } from './psk.js'
 import { confirmedHash, type PublicState, type StagedCommit } from './stage-commit.js'
-import { hashTree, rootHash } from './tree.js'
+import { rootHash } from './tree.js'
 import { checkKeysUnique } from './tree-validation.js'
 import { createUpdatePath, openUpdatePath, pathSteps } from './update-path.js'
 
@@ -161,7 +161,7 @@ export interface BuiltCommit extends CreatedEpoch {
   readonly pskIds: readonly PreSharedKeyID[]
 }
 
-export interface BuildRules extends ProposalRules, Pick<EntryOptions, 'pastEpochs'> {
+export interface BuildRules extends Omit<ProposalRules, 'crypto'>, Pick<EntryOptions, 'pastEpochs'> {
   readonly psks?: PskSource | undefined
 }
 
@@ -176,7 +176,7 @@ export async function buildEpoch(
 ): Promise<BuiltCommit> {
   const { leafIndex, secrets } = member
   const resolved = proposals.map((proposal) => ({ proposal, sender: leafIndex, byValue: true }))
-  const applied = await applyProposals(state.tree.nodes, state.context, leafIndex, resolved, rules)
+  const applied = await applyProposals(state.tree, state.context, leafIndex, resolved, { ...rules, crypto })
   const sender = { senderType: 'member', leafIndex } as const
   const { epoch } = state.context
   const resumption = resumptionAfter(member, epoch, epoch + 1n, rules.pastEpochs ?? 0)
@@ -216,14 +216,14 @@ export async function buildExternalEpoch(
   const { enc, secret } = await hpke.exportSecret(key, EXTERNAL_INIT, SECRET_BYTES, emptyBytes)
   const all: Proposal[] = [{ proposalType: 'external_init', externalInit: { kemOutput: enc } }, ...proposals]
   const resolved = all.map((proposal) => ({ proposal, sender: 'external', byValue: true }) as const)
-  const applied = await applyProposals(state.tree.nodes, state.context, 'external', resolved, rules)
-  const [nodes, leafIndex] = addLeaf(applied.nodes, leaf)
+  const applied = await applyProposals(state.tree, state.context, 'external', resolved, { ...rules, crypto })
+  const [tree, leafIndex] = addHashedLeaf(applied.tree, leaf, crypto)
   const sender = { senderType: 'new_member_commit' } as const
   const { content, auth, ...built } = await commitAndEnter(
     {
       state,
       proposals: all,
-      applied: { ...applied, nodes },
+      applied: { ...applied, tree },
       leafIndex,
       initSecret: secret,
       sender,
@@ -260,11 +260,11 @@ async function commitAndEnter(
 ) {
   const { mls } = suite
   const { context } = state
-  const tree = hashTree(applied.nodes, crypto.sha256, state.tree)
+  const { tree } = applied
   const nextContext = { ...context, extensions: applied.extensions, epoch: context.epoch + 1n }
-  const steps = pathSteps(applied.nodes, leafIndex, applied.added)
+  const steps = pathSteps(tree.nodes, leafIndex, applied.added)
   const made = await createUpdatePath(tree, leafIndex, nextContext, steps, signatureKey, crypto, suite)
-  checkKeysUnique(made.tree.nodes, applied.nodes)
+  checkKeysUnique(made.tree, tree)
 
   const items: ProposalOrRef[] = proposals.map((proposal) => ({ proposalOrRefType: 'proposal', proposal }))
   const commit = { proposals: items, path: made.path }

@@ -4,13 +4,12 @@
  * The bytes are those of a standard PrivateMessage.
  */
 import { constantTimeEqual } from 'ts-mls/util/constantTimeCompare.js'
-import { concatBytes } from '../../bytes.js'
 import type { CipherSuite, CryptoProvider } from '../../crypto/index.js'
 import { HeddleError } from '../../errors.js'
 import { ensure } from './errors.js'
 import { expandWithLabel, label } from './kdf.js'
 import type { MessageKey, SecretTree } from './secret-tree.js'
-import { TlsReader, TlsWriter } from './tls.js'
+import { TlsReader, TlsWriter, vectorBytes } from './tls.js'
 
 /**
  * The content (plaintext, its length, a signature of 66 bytes) is padded with zeros to a multiple of this: 0 to 31 bytes,
@@ -24,6 +23,8 @@ const CONTENT_APPLICATION = 1
 const SENDER_MEMBER = 1
 const REUSE_GUARD_BYTES = 4
 const SAMPLE_BYTES = 32
+/** Of the content that is signed: version, wire format, epoch, sender type, leaf, content type. */
+const FIXED_BYTES = 2 + 2 + 8 + 1 + 4 + 1
 const LABEL = { key: label('key'), nonce: label('nonce'), signature: label('FramedContentTBS') }
 
 /** The epoch a message belongs to. */
@@ -64,9 +65,10 @@ export async function sealMessage(
 ): Promise<SealedMessage> {
   const toSign = contentToSign(plaintext, authenticatedData, sender.leafIndex, epoch)
   const signature = await suite.mls.signature.sign(sender.signatureKey, toSign)
-  const content = new TlsWriter(plaintext.length + 128).vector(plaintext).vector(signature).finish()
-  const padded = new Uint8Array(Math.ceil(content.length / PADDING_BYTES) * PADDING_BYTES)
-  padded.set(content)
+  const contentBytes = vectorBytes(plaintext.length) + vectorBytes(signature.length)
+  const paddedBytes = Math.ceil(contentBytes / PADDING_BYTES) * PADDING_BYTES
+  const padding = new Uint8Array(paddedBytes - contentBytes)
+  const padded = new TlsWriter(paddedBytes).vector(plaintext).vector(signature).raw(padding).finish()
   const guard = crypto.randomBytes(REUSE_GUARD_BYTES)
   const messageKey = epoch.secretTree.next(sender.leafIndex)
   const ciphertext = suite.seal(
@@ -145,7 +147,11 @@ function contentToSign(
   leafIndex: number,
   { groupId, epoch, context }: MessageEpoch
 ): Uint8Array {
-  const content = new TlsWriter(plaintext.length + authenticatedData.length + context.length + 64)
+  const vectors = [groupId, authenticatedData, plaintext]
+  const contentBytes = vectors.reduce((sum, { length }) => sum + vectorBytes(length), FIXED_BYTES + context.length)
+  return new TlsWriter(vectorBytes(LABEL.signature.length) + vectorBytes(contentBytes))
+    .vector(LABEL.signature)
+    .vectorLength(contentBytes)
     .uint16(MLS_10)
     .uint16(WIREFORMAT_PRIVATE_MESSAGE)
     .vector(groupId)
@@ -157,17 +163,18 @@ function contentToSign(
     .vector(plaintext)
     .raw(context)
     .finish()
-  return new TlsWriter(content.length + 64).vector(LABEL.signature).vector(content).finish()
 }
 
 function contentAad(authenticatedData: Uint8Array, epoch: MessageEpoch): Uint8Array {
-  return concatBytes(
-    senderDataAad(epoch),
-    new TlsWriter(authenticatedData.length + 4).vector(authenticatedData).finish()
-  )
+  const { groupId } = epoch
+  const writer = new TlsWriter(vectorBytes(groupId.length) + 9 + vectorBytes(authenticatedData.length))
+  return writeSenderDataAad(writer, epoch).vector(authenticatedData).finish()
 }
-function senderDataAad({ groupId, epoch }: MessageEpoch): Uint8Array {
-  return new TlsWriter(32).vector(groupId).uint64(epoch).uint8(CONTENT_APPLICATION).finish()
+function senderDataAad(epoch: MessageEpoch): Uint8Array {
+  return writeSenderDataAad(new TlsWriter(vectorBytes(epoch.groupId.length) + 9), epoch).finish()
+}
+function writeSenderDataAad(writer: TlsWriter, { groupId, epoch }: MessageEpoch): TlsWriter {
+  return writer.vector(groupId).uint64(epoch).uint8(CONTENT_APPLICATION)
 }
 
 /** RFC 9420 section 6.3.2. */

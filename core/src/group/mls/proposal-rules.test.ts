@@ -56,7 +56,12 @@ function apply(
   { committer = 0, by, byValue = true, from = state, nowSeconds }: Options = {}
 ): Promise<AppliedProposals> {
   const resolved = proposals.map((proposal) => ({ proposal, sender: by ?? committer, byValue }))
-  return applyProposals(from.tree.nodes, from.context, committer, resolved, { suite, leafRules, nowSeconds })
+  return applyProposals(from.tree, from.context, committer, resolved, {
+    crypto: deps.crypto,
+    suite,
+    leafRules,
+    nowSeconds
+  })
 }
 
 async function expectRefused(
@@ -231,8 +236,8 @@ describe('a member’s commit (12.2) is refused', () => {
       { proposal: await update(), sender: 1, byValue: false },
       { proposal: remove(1), sender: 0, byValue: true }
     ]
-    const rules = { suite, leafRules }
-    await expect(applyProposals(state.tree.nodes, state.context, 0, resolved, rules)).rejects.toThrow(/twice in one/)
+    const rules = { crypto: deps.crypto, suite, leafRules }
+    await expect(applyProposals(state.tree, state.context, 0, resolved, rules)).rejects.toThrow(/twice in one/)
   })
   test('with several Adds of one client', async () => {
     await expectRefused([add(joiner), add(joiner)], /key occurs twice/)

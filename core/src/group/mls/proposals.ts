@@ -4,17 +4,18 @@
  */
 import type { Extension } from 'ts-mls/extension.js'
 import type { GroupContext } from 'ts-mls/groupContext.js'
+import type { LeafNode } from 'ts-mls/leafNode.js'
 import type { PreSharedKeyID } from 'ts-mls/presharedkey.js'
 import type { Proposal, Reinit } from 'ts-mls/proposal.js'
 import { addLeafNode, type RatchetTree, removeLeafNode, updateLeafNode } from 'ts-mls/ratchetTree.js'
 import { toLeafIndex } from 'ts-mls/treemath.js'
 import { equalBytes, toHex } from '../../bytes.js'
-import type { CipherSuite } from '../../crypto/index.js'
+import type { CipherSuite, CryptoProvider } from '../../crypto/index.js'
 import { ensureValid } from './errors.js'
 import { checkKeyPackage, checkLeaf, checkSupports, type LeafRules, requiredCapabilitiesOf, unique } from './leaf.js'
 import { LEAVES_MAX, PROPOSALS_MAX } from './limits.js'
 import { checkPskIds } from './psk.js'
-import { changedNodes, leafAt, leavesOf } from './tree.js'
+import { changedSince, type HashedTree, hashTree, leafAt, leavesOf } from './tree.js'
 import { checkCredentialsSupported, checkKeysUnique } from './tree-validation.js'
 
 /** Who commits: a member by its leaf, or somebody who comes in by an external commit. */
@@ -28,7 +29,7 @@ export interface ResolvedProposal {
 }
 
 export interface AppliedProposals {
-  readonly nodes: RatchetTree
+  readonly tree: HashedTree
   readonly extensions: Extension[]
   /** Leaf indices in the order of the Add proposals. */
   readonly added: readonly number[]
@@ -41,6 +42,7 @@ export interface AppliedProposals {
 }
 
 export interface ProposalRules {
+  readonly crypto: CryptoProvider
   readonly suite: CipherSuite
   readonly leafRules: LeafRules
   /** Key packages must be within their lifetime at this time, seconds since the Unix epoch. */
@@ -49,49 +51,57 @@ export interface ProposalRules {
 
 /** Validates and applies; throws INVALID, BAD_SIGNATURE or what the leaf rules throw. Neither argument is changed. */
 export async function applyProposals(
-  nodes: RatchetTree,
+  before: HashedTree,
   context: GroupContext,
   committer: Committer,
   proposals: readonly ResolvedProposal[],
-  { suite, leafRules, nowSeconds }: ProposalRules
+  { crypto, suite, leafRules, nowSeconds }: ProposalRules
 ): Promise<AppliedProposals> {
   const list = sort(proposals)
   checkCombination(list, committer)
   checkPskIds(list.pskIds, context.epoch === 0n)
-  let tree = nodes
+  let { nodes } = before
   for (const { sender, leafNode } of list.updates) {
-    const before = leafAt(tree, sender)
-    ensureValid(before !== undefined, 'An update of a blank leaf')
+    const old = leafAt(nodes, sender)
+    ensureValid(old !== undefined, 'An update of a blank leaf')
     ensureValid(leafNode.leafNodeSource === 'update', 'An update whose leaf has another source')
-    ensureValid(!equalBytes(leafNode.hpkePublicKey, before.hpkePublicKey), 'An update that keeps the encryption key')
+    ensureValid(!equalBytes(leafNode.hpkePublicKey, old.hpkePublicKey), 'An update that keeps the encryption key')
     await checkLeaf(leafNode, { groupId: context.groupId, leafIndex: sender }, suite, leafRules)
-    tree = updateLeafNode(tree, leafNode, toLeafIndex(sender))
+    nodes = updateLeafNode(nodes, leafNode, toLeafIndex(sender))
   }
   for (const removed of list.removed) {
-    ensureValid(leafAt(tree, removed) !== undefined, `There is no member at leaf ${removed} to remove`)
-    tree = removeLeafNode(tree, toLeafIndex(removed))
+    ensureValid(leafAt(nodes, removed) !== undefined, `There is no member at leaf ${removed} to remove`)
+    nodes = removeLeafNode(nodes, toLeafIndex(removed))
   }
   const added: number[] = []
   for (const keyPackage of list.keyPackages) {
     await checkKeyPackage(keyPackage, context, suite, leafRules, nowSeconds)
-    const [next, leafIndex] = addLeaf(tree, keyPackage.leafNode)
-    tree = next
+    const [next, leafIndex] = addLeaf(nodes, keyPackage.leafNode)
+    nodes = next
     added.push(leafIndex)
   }
   const extensions = list.extensions ?? context.extensions
-  checkLeaves(tree, extensions, list.customTypes, { nodes, extensions: context.extensions }, new Set(added))
+  const tree = hashTree(nodes, crypto.sha256, before)
+  checkLeaves(tree, extensions, list.customTypes, { tree: before, extensions: context.extensions }, new Set(added))
   const { removed, pskIds, externalInit, reinit } = list
-  return { nodes: tree, extensions, added, removed, pskIds, externalInit, reinit }
+  return { tree, extensions, added, removed, pskIds, externalInit, reinit }
 }
 
 /** Puts a leaf at the first free place. Throws INVALID when the group is full. */
-export function addLeaf(
-  nodes: RatchetTree,
-  leaf: Parameters<typeof addLeafNode>[1]
-): readonly [nodes: RatchetTree, leafIndex: number] {
+function addLeaf(nodes: RatchetTree, leaf: LeafNode): readonly [nodes: RatchetTree, leafIndex: number] {
   const [next, at] = addLeafNode(nodes, leaf)
   ensureValid(at / 2 < LEAVES_MAX, `The group would have more than ${LEAVES_MAX} leaves`)
   return [next, at / 2]
+}
+
+/** `addLeaf` for a tree with its hashes. */
+export function addHashedLeaf(
+  tree: HashedTree,
+  leaf: LeafNode,
+  { sha256 }: Pick<CryptoProvider, 'sha256'>
+): readonly [tree: HashedTree, leafIndex: number] {
+  const [nodes, leafIndex] = addLeaf(tree.nodes, leaf)
+  return [hashTree(nodes, sha256, tree), leafIndex]
 }
 
 interface SortedProposals {
@@ -179,15 +189,16 @@ function checkCombination(list: SortedProposals, committer: Committer): void {
 
 /** What the leaves have to be with the new extensions. Of those that are as they were, what was demanded before is known. */
 function checkLeaves(
-  nodes: RatchetTree,
+  tree: HashedTree,
   extensions: readonly Extension[],
   customTypes: ReadonlySet<number>,
-  before: { readonly nodes: RatchetTree; readonly extensions: readonly Extension[] },
+  before: { readonly tree: HashedTree; readonly extensions: readonly Extension[] },
   added: ReadonlySet<number>
 ): void {
+  const { nodes } = tree
   const required = requiredCapabilitiesOf(extensions)
   const isKnown = extensions === before.extensions || demandsOf(extensions) === demandsOf(before.extensions)
-  for (const at of isKnown ? changedNodes(nodes, before.nodes) : nodes.keys()) {
+  for (const at of isKnown ? changedSince(tree, before.tree) : nodes.keys()) {
     const leaf = at % 2 === 0 ? leafAt(nodes, at / 2) : undefined
     if (leaf !== undefined) checkSupports(leaf, extensions, required)
   }
@@ -198,8 +209,8 @@ function checkLeaves(
         added.has(index) || leaf.capabilities.proposals.includes(type),
         `A member does not support proposals of type ${type}`
       )
-  checkCredentialsSupported(nodes, before.nodes)
-  checkKeysUnique(nodes, before.nodes)
+  checkCredentialsSupported(tree, before.tree)
+  checkKeysUnique(tree, before.tree)
 }
 
 /** What the extensions of the group context ask of a leaf: that it lists their types, and what is required. */

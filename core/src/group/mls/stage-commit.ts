@@ -14,8 +14,8 @@ import type { CipherSuite, CryptoProvider } from '../../crypto/index.js'
 import { HeddleError } from '../../errors.js'
 import { ensure, ensureValid } from './errors.js'
 import { checkLeaf, checkSupports, type LeafRules, requiredCapabilitiesOf } from './leaf.js'
-import { addLeaf, applyProposals, type Committer, type ResolvedProposal } from './proposals.js'
-import { type HashedTree, hashTree, leafAt, rootHash } from './tree.js'
+import { addHashedLeaf, applyProposals, type Committer, type ResolvedProposal } from './proposals.js'
+import { type HashedTree, leafAt, rootHash } from './tree.js'
 import { checkCredentialsSupported, checkKeysUnique } from './tree-validation.js'
 import { applyUpdatePath, type PathStep, pathSteps } from './update-path.js'
 
@@ -105,13 +105,10 @@ export async function stageCommit(
     'The signature of the commit does not verify'
   )
   const proposals = resolve(content, committer, rules)
-  const applied = await applyProposals(state.tree.nodes, context, committer, proposals, rules)
+  const applied = await applyProposals(state.tree, context, committer, proposals, rules)
   const { extensions, added, removed, pskIds, externalInit, reinit } = applied
-  let { nodes } = applied
-  let leafIndex: number
-  if (committer !== 'external') leafIndex = committer
-  else [nodes, leafIndex] = addLeaf(nodes, signer)
-  let tree = hashTree(nodes, crypto.sha256, state.tree)
+  let [tree, leafIndex] =
+    committer === 'external' ? addHashedLeaf(applied.tree, signer, crypto) : [applied.tree, committer]
   let steps: readonly PathStep[] = []
   if (path === undefined) {
     ensureValid(rules.path === 'rfc9420' && !requiresPath(proposals), 'The commit has no update path')
@@ -125,10 +122,10 @@ export async function stageCommit(
       'A key in the update path is no HPKE key of the suite'
     )
     await checkLeaf(leafNode, { groupId: context.groupId, leafIndex }, suite, leafRules)
-    steps = pathSteps(nodes, leafIndex, added)
+    steps = pathSteps(tree.nodes, leafIndex, added)
     tree = applyUpdatePath(tree, leafIndex, path, steps, crypto)
-    checkKeysUnique(tree.nodes, state.tree.nodes)
-    checkCredentialsSupported(tree.nodes, state.tree.nodes)
+    checkKeysUnique(tree, state.tree)
+    checkCredentialsSupported(tree, state.tree)
   }
   return {
     before: state,

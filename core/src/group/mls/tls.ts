@@ -6,35 +6,40 @@ import { HeddleError } from '../../errors.js'
 
 const VECTOR_BYTES_MAX = 0x3fffffff
 
+/** Bytes of a vector with its length before it. */
+export function vectorBytes(length: number): number {
+  return length + (length < 0x40 ? 1 : length < 0x4000 ? 2 : 4)
+}
+
 export class TlsWriter {
   #buffer: Uint8Array
-  #view: DataView
   #length = 0
 
   constructor(capacity = 256) {
     this.#buffer = new Uint8Array(capacity)
-    this.#view = new DataView(this.#buffer.buffer)
   }
 
   uint8(value: number): this {
     const at = this.#reserve(1)
-    this.#view.setUint8(at, value)
+    this.#buffer[at] = value
     return this
   }
   uint16(value: number): this {
     const at = this.#reserve(2)
-    this.#view.setUint16(at, value)
+    this.#buffer[at] = value >> 8
+    this.#buffer[at + 1] = value
     return this
   }
   uint32(value: number): this {
     const at = this.#reserve(4)
-    this.#view.setUint32(at, value)
+    this.#buffer[at] = value >> 24
+    this.#buffer[at + 1] = value >> 16
+    this.#buffer[at + 2] = value >> 8
+    this.#buffer[at + 3] = value
     return this
   }
   uint64(value: bigint): this {
-    const at = this.#reserve(8)
-    this.#view.setBigUint64(at, value)
-    return this
+    return this.uint32(Number((value >> 32n) & 0xffffffffn)).uint32(Number(value & 0xffffffffn))
   }
   /** The bytes as they are. */
   raw(bytes: Uint8Array): this {
@@ -69,7 +74,6 @@ export class TlsWriter {
       larger.set(this.#buffer)
       this.#buffer.fill(0) // may hold secrets
       this.#buffer = larger
-      this.#view = new DataView(larger.buffer)
     }
     return at
   }
@@ -78,25 +82,25 @@ export class TlsWriter {
 /** Reads what `TlsWriter` wrote. Every method throws MALFORMED when the bytes end early or a length is not minimal. */
 export class TlsReader {
   readonly #bytes: Uint8Array
-  readonly #view: DataView
   #offset = 0
 
   constructor(bytes: Uint8Array) {
     this.#bytes = bytes
-    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   }
 
   uint8(): number {
-    return this.#view.getUint8(this.#take(1))
+    return this.#at(this.#take(1))
   }
   uint16(): number {
-    return this.#view.getUint16(this.#take(2))
+    const at = this.#take(2)
+    return (this.#at(at) << 8) | this.#at(at + 1)
   }
   uint32(): number {
-    return this.#view.getUint32(this.#take(4))
+    const at = this.#take(4)
+    return ((this.#at(at) << 24) | (this.#at(at + 1) << 16) | (this.#at(at + 2) << 8) | this.#at(at + 3)) >>> 0
   }
   uint64(): bigint {
-    return this.#view.getBigUint64(this.#take(8))
+    return (BigInt(this.uint32()) << 32n) | BigInt(this.uint32())
   }
   /** A copy. */
   raw(length: number): Uint8Array {
@@ -106,6 +110,20 @@ export class TlsReader {
   /** A copy. */
   vector(): Uint8Array {
     return this.raw(this.#vectorLength())
+  }
+  /** Not copied. */
+  vectorView(): Uint8Array {
+    const length = this.#vectorLength()
+    const at = this.#take(length)
+    return this.#bytes.subarray(at, at + length)
+  }
+  /** How many bytes were read. */
+  get offset(): number {
+    return this.#offset
+  }
+  /** What was read from there on, not copied. */
+  since(offset: number): Uint8Array {
+    return this.#bytes.subarray(offset, this.#offset)
   }
   /** Whether something is left. */
   get more(): boolean {
@@ -131,6 +149,11 @@ export class TlsReader {
     if (length < (prefix === 1 ? 0x40 : 0x4000))
       throw new HeddleError('MALFORMED', 'A vector length is not in its shortest form')
     return length
+  }
+
+  /** Of an offset that was taken. */
+  #at(offset: number): number {
+    return this.#bytes[offset] as number
   }
 
   #take(length: number): number {

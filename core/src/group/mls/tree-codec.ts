@@ -1,37 +1,29 @@
-/**
- * Encoding of the ratchet tree (RFC 9420 section 12.4.3.3), node by node. Nodes are never changed, and a commit touches
- * few of them: the bytes of each are kept for as long as it is in use, so that storing, sending and hashing a large tree
- * encode only what is new. Called by `tree.ts` and `codec.ts`.
- */
-import { decodeNode, encodeNode, extendRatchetTree, type Node, type RatchetTree } from 'ts-mls/ratchetTree.js'
-import { equalBytes } from '../../bytes.js'
+/** Encoding of the ratchet tree (RFC 9420 section 12.4.3.3). Called by `codec.ts` and who stores or sends a tree. */
+import { extendRatchetTree, type RatchetTree } from 'ts-mls/ratchetTree.js'
 import { ensure, typedSync } from './errors.js'
 import { GROUP_INFO_BYTES_MAX, TREE_NODES_MAX } from './limits.js'
+import { NODE_TYPE, NodeReader, nodeBytes } from './node-codec.js'
 import { TlsReader, TlsWriter } from './tls.js'
-
-/** A memo of a pure function: whether it remembers can only be told by the clock. */
-const bytesOfNodes = new WeakMap<Node, Uint8Array>()
-
-/** The Node structure, its type first. Not to be changed. */
-export function nodeBytes(node: Node): Uint8Array {
-  let bytes = bytesOfNodes.get(node)
-  if (bytes === undefined) {
-    bytes = encodeNode(node)
-    bytesOfNodes.set(node, bytes)
-  }
-  return bytes
-}
 
 /** Without the blank nodes at its end. */
 export function encodeTree(nodes: RatchetTree): Uint8Array {
   const { count, length } = extentOf(nodes)
-  const writer = new TlsWriter(length + 4).vectorLength(length)
-  for (let at = 0; at < count; at++) {
-    const node = nodes[at]
-    writer.uint8(node === undefined ? 0 : 1)
-    if (node !== undefined) writer.raw(nodeBytes(node))
+  const prefix = new TlsWriter(4).vectorLength(length).finish()
+  const bytes = new Uint8Array(prefix.length + length)
+  bytes.set(prefix)
+  let at = prefix.length
+  for (let i = 0; i < count; i++) {
+    const node = nodes[i]
+    if (node === undefined) at++
+    else {
+      const content = nodeBytes(node)
+      bytes[at] = 1
+      bytes[at + 1] = NODE_TYPE[node.nodeType]
+      bytes.set(content, at + 2)
+      at += 2 + content.length
+    }
   }
-  return writer.finish()
+  return bytes
 }
 
 /** Bytes that `encodeTree` gives, without the length in front. */
@@ -43,7 +35,7 @@ function extentOf(nodes: RatchetTree): { readonly count: number; readonly length
   let length = count
   for (let at = 0; at < count; at++) {
     const node = nodes[at]
-    if (node !== undefined) length += nodeBytes(node).length
+    if (node !== undefined) length += 1 + nodeBytes(node).length
   }
   return { count, length }
 }
@@ -57,29 +49,20 @@ export function decodeTree(bytes: Uint8Array, bytesMax: number = GROUP_INFO_BYTE
   // Every node takes a byte at least, so this bounds what is allocated before anything is looked at.
   ensure(bytes.length <= bytesMax, 'MALFORMED', `The ratchet tree has ${bytes.length} bytes`)
   return typedSync('MALFORMED', 'The bytes are no MLS ratchet tree', () => {
-    const reader = new TlsReader(bytes)
-    const content = reader.vector()
-    reader.end()
+    const outer = new TlsReader(bytes)
+    const reader = new TlsReader(outer.vector())
+    outer.end()
+    const reading = new NodeReader(reader)
     const nodes: RatchetTree = []
-    for (let at = 0; at < content.length; ) {
+    while (reader.more) {
       ensure(nodes.length < TREE_NODES_MAX, 'MALFORMED', `The ratchet tree has more than ${TREE_NODES_MAX} nodes`)
-      const node = content[at] === 0 ? undefined : decodeNodeAt(content, at)
-      at += node === undefined ? 1 : 1 + nodeBytes(node).length
-      nodes.push(node)
+      const presence = reader.uint8()
+      ensure(presence <= 1, 'MALFORMED', `Node ${nodes.length} of the ratchet tree is neither there nor blank`)
+      nodes.push(presence === 0 ? undefined : reading.next())
     }
     ensure(nodes.at(-1) !== undefined, 'MALFORMED', 'The last node of the ratchet tree is blank')
     const full = extendRatchetTree(nodes)
     ensure(full.length <= TREE_NODES_MAX, 'MALFORMED', `The ratchet tree has ${full.length} nodes`)
     return full
   })
-}
-
-/** The node after the presence octet at `at`. */
-function decodeNodeAt(content: Uint8Array, at: number): Node {
-  const [node, length] = (content[at] === 1 ? decodeNode(content, at + 1) : undefined) ?? []
-  ensure(node !== undefined && length !== undefined, 'MALFORMED', `Node of the ratchet tree at byte ${at}`)
-  const bytes = content.subarray(at + 1, at + 1 + length)
-  ensure(equalBytes(encodeNode(node), bytes), 'MALFORMED', 'A node of the ratchet tree is not in its only encoding')
-  bytesOfNodes.set(node, bytes)
-  return node
 }

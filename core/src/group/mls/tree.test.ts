@@ -1,6 +1,8 @@
+import { encodeLeafNode, type LeafNode } from 'ts-mls/leafNode.js'
 import {
   addLeafNode,
   decodeNode,
+  encodeNode,
   encodeRatchetTree,
   type RatchetTree,
   removeLeafNode,
@@ -11,9 +13,10 @@ import { directPath, leafWidth, toLeafIndex, toNodeIndex } from 'ts-mls/treemath
 import { describe, expect, test } from 'vitest'
 import { toHex } from '../../bytes.js'
 import { keyPackageFor, seeded, testDeps } from '../testing/world.js'
+import { leafBytes } from './node-codec.js'
 import { TlsWriter } from './tls.js'
-import { changedNodes, type HashedTree, hashTree, leavesOf, rootHash } from './tree.js'
-import { decodeTree, encodeTree, nodeBytes } from './tree-codec.js'
+import { changedNodes, changedSince, type HashedTree, hashTree, leavesOf, rootHash } from './tree.js'
+import { decodeTree, encodeTree } from './tree-codec.js'
 import { checkCredentialsSupported, checkKeysUnique } from './tree-validation.js'
 
 const deps = testDeps(80)
@@ -62,6 +65,8 @@ describe('a tree that takes over what did not change', () => {
         const tree = hashTree(nodes, sha256, before)
         expect(tree.hashes.map(toHex)).toEqual(hashTree(nodes, sha256).hashes.map(toHex))
         expect(toHex(rootHash(tree))).toBe(toHex(await treeHashRoot(nodes, hash)))
+        expect(tree.keyStarts).toEqual(hashTree(nodes, sha256).keyStarts)
+        if (before !== undefined) expect(changedSince(tree, before)).toEqual(changedNodes(nodes, before.nodes))
         before = tree
       }
     }
@@ -93,43 +98,49 @@ describe('a tree that takes over what did not change', () => {
     if (first === undefined || second === undefined) throw new Error('two leaves expected')
     const without = (copied: Partial<typeof first.leaf>): RatchetTree =>
       addLeafNode(nodes, { ...newLeaf(random), ...copied } as typeof keyPackage.leafNode)[0]
-    checkKeysUnique(without({}), nodes)
+    const before = hashTree(nodes, sha256)
+    const check = (now: RatchetTree): void => checkKeysUnique(hashTree(now, sha256, before), before)
+    check(without({}))
     for (const { leaf } of [first, second]) {
       const { hpkePublicKey, signaturePublicKey } = leaf
       for (const twice of [without({ hpkePublicKey }), without({ signaturePublicKey })]) {
-        expect(() => checkKeysUnique(twice, nodes)).toThrow(invalid)
-        expect(() => checkKeysUnique(twice)).toThrow(invalid)
+        expect(() => check(twice)).toThrow(invalid)
+        expect(() => checkKeysUnique(hashTree(twice, sha256))).toThrow(invalid)
       }
     }
     const parent = nodes.find((node) => node?.nodeType === 'parent')
     if (parent?.nodeType !== 'parent') throw new Error('a parent node expected')
-    expect(() => checkKeysUnique(without({ hpkePublicKey: parent.parent.hpkePublicKey }), nodes)).toThrow(invalid)
-    // Two new ones with the same key, and keys that only begin alike.
-    const both = addLeafNode(without({ hpkePublicKey: new Uint8Array(32) }), {
-      ...newLeaf(random),
-      hpkePublicKey: new Uint8Array(32)
-    })[0]
-    expect(() => checkKeysUnique(both, nodes)).toThrow(invalid)
-    checkKeysUnique(without({ hpkePublicKey: first.leaf.hpkePublicKey.with(31, 0).with(30, 1) }), nodes)
+    expect(() => check(without({ hpkePublicKey: parent.parent.hpkePublicKey }))).toThrow(invalid)
+    // Two new ones with the same key, which begins like no key at all, and keys that only begin alike.
+    const alike = { hpkePublicKey: new Uint8Array(32) }
+    check(without(alike))
+    const both = addLeafNode(without(alike), { ...newLeaf(random), ...alike })[0]
+    expect(() => check(both)).toThrow(invalid)
+    check(without({ hpkePublicKey: first.leaf.hpkePublicKey.with(31, 0).with(30, 1) }))
     // What was there and is replaced does not count.
     const moved = updateLeafNode(nodes, { ...newLeaf(random) }, toLeafIndex(first.index))
-    checkKeysUnique(addLeafNode(moved, first.leaf as typeof keyPackage.leafNode)[0], nodes)
+    check(addLeafNode(moved, first.leaf as typeof keyPackage.leafNode)[0])
   })
 
   test('has every member support a credential type that is new, and a new member those there are', () => {
     const random = seeded(6)
     const nodes = [...walk(6, 40)].at(-1) ?? []
+    const before = hashTree(nodes, sha256)
+    const check = (now: RatchetTree): void => checkCredentialsSupported(hashTree(now, sha256, before), before)
     const leaf = newLeaf(random)
-    checkCredentialsSupported(addLeafNode(nodes, leaf)[0], nodes)
-    const x509 = { credentialType: 'x509' as const, certificates: [] }
-    const other = addLeafNode(nodes, {
+    check(addLeafNode(nodes, leaf)[0])
+    const x509 = {
       ...leaf,
-      credential: x509,
-      capabilities: { ...leaf.capabilities, credentials: ['basic', 'x509'] }
-    })[0]
-    expect(() => checkCredentialsSupported(other, nodes)).toThrow(invalid)
-    const deaf = addLeafNode(nodes, { ...leaf, capabilities: { ...leaf.capabilities, credentials: ['x509'] } })[0]
-    expect(() => checkCredentialsSupported(deaf, nodes)).toThrow(invalid)
+      credential: { credentialType: 'x509' as const, certificates: [] },
+      capabilities: { ...leaf.capabilities, credentials: ['basic' as const, 'x509' as const] }
+    }
+    const deaf = { ...leaf, capabilities: { ...leaf.capabilities, credentials: ['x509' as const] } }
+    const [someone] = leavesOf(nodes)
+    if (someone === undefined) throw new Error('a leaf expected')
+    for (const wrong of [x509, deaf]) {
+      expect(() => check(addLeafNode(nodes, wrong)[0])).toThrow(invalid)
+      expect(() => check(updateLeafNode(nodes, wrong, toLeafIndex(someone.index)))).toThrow(invalid)
+    }
   })
 })
 
@@ -142,6 +153,45 @@ describe('the encoding of a tree', () => {
       expect(decoded).toEqual(nodes)
       expect(toHex(encodeTree(decoded))).toBe(toHex(bytes))
     }
+  })
+
+  test('is that of ts-mls for leaves of every source, credential and extension, no two with the same capabilities', () => {
+    const random = seeded(10)
+    const { capabilities, lifetime } = keyPackage.leafNode
+    const own = { signature: random.bytes(64), extensions: keyPackage.leafNode.extensions }
+    const keys = () => ({ hpkePublicKey: random.bytes(32), signaturePublicKey: random.bytes(32) })
+    const basic = { credentialType: 'basic' as const, identity: random.bytes(70) }
+    const x509 = { credentialType: 'x509' as const, certificates: [random.bytes(100), random.bytes(0)] }
+    const able = { ...capabilities, credentials: ['basic' as const, 'x509' as const] }
+    const extensions = [
+      { extensionType: 'application_id' as const, extensionData: random.bytes(3) },
+      { extensionType: 0xf123, extensionData: random.bytes(300) }
+    ]
+    const leaves: LeafNode[] = [
+      { ...keys(), ...own, leafNodeSource: 'key_package', lifetime, credential: basic, capabilities },
+      { ...keys(), ...own, leafNodeSource: 'update', credential: x509, capabilities: able },
+      {
+        ...keys(),
+        ...own,
+        leafNodeSource: 'commit',
+        parentHash: random.bytes(32),
+        credential: basic,
+        capabilities: { ...capabilities, extensions: [], proposals: [1, 2, 0xffff] },
+        extensions
+      },
+      { ...keys(), ...own, leafNodeSource: 'update', credential: basic, capabilities, extensions: [] }
+    ]
+    const nodes = leaves.flatMap((leaf): RatchetTree => [{ nodeType: 'leaf', leaf }, undefined]).slice(0, -1)
+    const bytes = encodeTree(nodes)
+    expect(toHex(bytes)).toBe(toHex(encodeRatchetTree(nodes)))
+    const decoded = decodeTree(bytes)
+    expect(decoded).toEqual(nodes)
+    // What is kept of the encoding does not hide what was decoded.
+    expect(toHex(encodeRatchetTree(decoded))).toBe(toHex(bytes))
+    const [first] = leavesOf(decoded)
+    if (first === undefined) throw new Error('a leaf expected')
+    const changedCopy = { ...first.leaf, signature: random.bytes(64) }
+    expect(toHex(leafBytes(changedCopy))).toBe(toHex(encodeLeafNode(changedCopy)))
   })
 
   test('shares no memory with what it was decoded from', () => {
@@ -166,9 +216,13 @@ describe('the encoding of a tree', () => {
     expect(() => decodeTree(Uint8Array.of(1, 2))).toThrow(malformed)
     expect(() => decodeTree(bytes, bytes.length - 1)).toThrow(malformed)
     // A length in a node that is not in its shortest form, which ts-mls takes.
-    const leaf = nodeBytes({ nodeType: 'leaf', leaf: keyPackage.leafNode })
+    const leaf = encodeNode({ nodeType: 'leaf', leaf: keyPackage.leafNode })
     const tree = (node: Uint8Array): Uint8Array => new TlsWriter().vector(Uint8Array.of(1, ...node)).finish()
     expect(decodeTree(tree(leaf))).toHaveLength(1)
+    const neither = new TlsWriter().vector(Uint8Array.of(2, ...leaf)).finish()
+    expect(() => decodeTree(neither)).toThrow(malformed)
+    // A node that is neither leaf nor parent.
+    expect(() => decodeTree(tree(leaf.with(0, 3)))).toThrow(malformed)
     const longer = Uint8Array.of(1, 0x40, 32, ...leaf.subarray(2))
     expect(decodeNode(longer, 0)?.[1]).toBe(longer.length)
     expect(() => decodeTree(tree(longer))).toThrow(malformed)

@@ -4,22 +4,21 @@
  */
 import type { LeafNode } from 'ts-mls/leafNode.js'
 import type { ParentNode } from 'ts-mls/parentNode.js'
-import type { Node, RatchetTree } from 'ts-mls/ratchetTree.js'
+import { getHpkePublicKey, type Node, type RatchetTree } from 'ts-mls/ratchetTree.js'
 import { isLeaf, leafWidth, left, type NodeIndex, parent, right, root, toNodeIndex } from 'ts-mls/treemath.js'
 import type { CryptoProvider } from '../../crypto/index.js'
+import { NODE_TYPE, nodeBytes } from './node-codec.js'
 import { TlsWriter } from './tls.js'
-import { nodeBytes } from './tree-codec.js'
 
 type Sha256 = CryptoProvider['sha256']
-
-const NODE_TYPE_LEAF = 1
-const NODE_TYPE_PARENT = 2
 
 export interface HashedTree {
   /** Full tree, blanks undefined; even indices are leaves. Never changed. */
   readonly nodes: RatchetTree
-  /** Tree hash of the subtree below every node. */
+  /** Tree hash of the subtree below every node; in trees made of one another, the same array for the same subtree. */
   readonly hashes: readonly Uint8Array[]
+  /** First four bytes of the HPKE key of every node and of the signature key of every leaf, 0 for none: to find keys by. */
+  readonly keyStarts: { readonly hpke: Int32Array; readonly signature: Int32Array }
 }
 
 export interface LeafEntry {
@@ -72,14 +71,38 @@ export function changedNodes(nodes: RatchetTree, before: RatchetTree | undefined
   return changed
 }
 
+/**
+ * `changedNodes` of hashed trees, without a look at what they share: of a tree made of `before` by commits it finds what
+ * these have touched.
+ */
+export function changedSince(tree: HashedTree, before: HashedTree): readonly number[] {
+  const changed: number[] = []
+  const visit = (at: NodeIndex): void => {
+    if (tree.hashes[at] === before.hashes[at]) return
+    if (!isLeaf(at)) visit(left(at))
+    if (at >= before.nodes.length || tree.nodes[at] !== before.nodes[at]) changed.push(at)
+    if (!isLeaf(at)) visit(right(at))
+  }
+  visit(rootOf(tree.nodes))
+  return changed
+}
+
 /** Hashes the tree, taking over the hash of every subtree that `previous` has at the same place. */
 export function hashTree(nodes: RatchetTree, sha256: Sha256, previous?: HashedTree): HashedTree {
+  if (nodes === previous?.nodes) return previous
   const hashes: (Uint8Array | undefined)[] = previous?.hashes.slice(0, nodes.length) ?? []
   hashes.length = nodes.length
+  const keyStarts = {
+    hpke: resized(previous?.keyStarts.hpke, nodes.length),
+    signature: resized(previous?.keyStarts.signature, nodes.length)
+  }
   // An index has the same subtree below it in trees of any width, so only nodes above a change need a new hash.
   const top = rootOf(nodes)
   const width = leafWidth(nodes.length)
   for (const changed of changedNodes(nodes, previous?.nodes)) {
+    const node = nodes[changed]
+    keyStarts.hpke[changed] = node === undefined ? 0 : startOf(getHpkePublicKey(node))
+    keyStarts.signature[changed] = node?.nodeType === 'leaf' ? startOf(node.leaf.signaturePublicKey) : 0
     let at = toNodeIndex(changed)
     while (hashes[at] !== undefined && at !== top) {
       hashes[at] = undefined
@@ -100,7 +123,19 @@ export function hashTree(nodes: RatchetTree, sha256: Sha256, previous?: HashedTr
     return hash
   }
   visit(top)
-  return { nodes, hashes: hashes as Uint8Array[] }
+  return { nodes, hashes: hashes as Uint8Array[], keyStarts }
+}
+
+function resized(starts: Int32Array | undefined, length: number): Int32Array {
+  if (starts?.length === length) return starts.slice()
+  const copy = new Int32Array(length)
+  if (starts !== undefined) copy.set(starts.subarray(0, length))
+  return copy
+}
+
+/** What `keyStarts` holds of a key. */
+export function startOf(key: Uint8Array): number {
+  return (key[0] ?? 0) | ((key[1] ?? 0) << 8) | ((key[2] ?? 0) << 16) | ((key[3] ?? 0) << 24)
 }
 
 /** Tree hash of a subtree as it was before the leaves in `without` were added (RFC 9420 section 7.9). */
@@ -136,20 +171,20 @@ function parentNodeAt(nodes: RatchetTree, at: number): Node | undefined {
   return node?.nodeType === 'parent' ? node : undefined
 }
 
-/** TreeHashInput of a leaf; what follows the type of a node is the same as in the tree itself. */
+/** TreeHashInput of a leaf. */
 function leafHashInput(node: Node | undefined, at: NodeIndex): Uint8Array {
   const bytes = node?.nodeType === 'leaf' ? nodeBytes(node) : undefined
-  const writer = new TlsWriter((bytes?.length ?? 0) + 8).uint8(NODE_TYPE_LEAF).uint32(at / 2)
+  const writer = new TlsWriter((bytes?.length ?? 0) + 8).uint8(NODE_TYPE.leaf).uint32(at / 2)
   return optional(writer, bytes).finish()
 }
 
 /** TreeHashInput of a parent node. */
 function parentHashInput(node: Node | undefined, leftHash: Uint8Array, rightHash: Uint8Array): Uint8Array {
   const bytes = node && nodeBytes(node)
-  const writer = new TlsWriter((bytes?.length ?? 0) + 72).uint8(NODE_TYPE_PARENT)
+  const writer = new TlsWriter((bytes?.length ?? 0) + 72).uint8(NODE_TYPE.parent)
   return optional(writer, bytes).vector(leftHash).vector(rightHash).finish()
 }
 
 function optional(writer: TlsWriter, bytes: Uint8Array | undefined): TlsWriter {
-  return bytes === undefined ? writer.uint8(0) : writer.uint8(1).raw(bytes.subarray(1))
+  return bytes === undefined ? writer.uint8(0) : writer.uint8(1).raw(bytes)
 }

@@ -2,7 +2,6 @@
  * UpdatePath (RFC 9420 sections 7.4 to 7.6 and 7.9): making one, applying its public half to the tree as every observer
  * does, and opening its secret half as a member does. Called by `stage-commit.ts` and `member-state.ts`.
  */
-import { decryptWithLabel, encryptWithLabel } from 'ts-mls/crypto/hpke.js'
 import { deriveSecret } from 'ts-mls/crypto/kdf.js'
 import type { GroupContext } from 'ts-mls/groupContext.js'
 import { type LeafNodeCommit, signLeafNodeCommit } from 'ts-mls/leafNode.js'
@@ -14,10 +13,13 @@ import type { CipherSuite, CryptoProvider } from '../../crypto/index.js'
 import { HeddleError } from '../../errors.js'
 import { encodeContext } from './codec.js'
 import { ensureValid } from './errors.js'
+import { label } from './kdf.js'
+import { TlsWriter, vectorBytes } from './tls.js'
 import { type HashedTree, hashAt, hashTree, leafAt, rootHash, siblingBelow } from './tree.js'
 import { parentHashOf } from './tree-validation.js'
 
 const NO_PARENT_HASH = new Uint8Array(0)
+const UPDATE_PATH_NODE = label('UpdatePathNode')
 
 /** A node of the filtered direct path and the nodes its path secret is encrypted to, upwards from the leaf. */
 export interface PathStep {
@@ -120,7 +122,7 @@ export async function createUpdatePath(
   )
   nodes[2 * committer] = { nodeType: 'leaf', leaf: leafNode }
   const next = hashTree(nodes, crypto.sha256, tree)
-  const info = encodeContext({ ...context, treeHash: rootHash(next) })
+  const info = encryptContext(context, next)
   const pathNodes: UpdatePathNode[] = []
   for (const [i, { nodeIndex, recipients }] of steps.entries()) {
     const pathSecret = pathSecrets.get(nodeIndex)
@@ -129,7 +131,7 @@ export async function createUpdatePath(
     const encryptedPathSecret = []
     for (const at of recipients) {
       const key = await mls.hpke.importPublicKey(publicKeyAt(tree.nodes, at))
-      const { enc, ct } = await encryptWithLabel(key, 'UpdatePathNode', info, pathSecret, mls.hpke)
+      const { enc, ct } = await mls.hpke.seal(key, pathSecret, info)
       encryptedPathSecret.push({ kemOutput: enc, ciphertext: ct })
     }
     pathNodes.push({ hpkePublicKey, encryptedPathSecret })
@@ -165,14 +167,9 @@ export async function openUpdatePath(
     const privateKey = privateKeysBefore.get(at)
     const sealed = ciphertexts[i]
     if (privateKey === undefined || sealed === undefined) continue
-    const secret = await decryptWithLabel(
-      await suite.mls.hpke.importPrivateKey(privateKey),
-      'UpdatePathNode',
-      encodeContext({ ...context, treeHash: rootHash(tree) }),
-      sealed.kemOutput,
-      sealed.ciphertext,
-      suite.mls.hpke
-    )
+    const { hpke } = suite.mls
+    const key = await hpke.importPrivateKey(privateKey)
+    const secret = await hpke.open(key, sealed.kemOutput, sealed.ciphertext, encryptContext(context, tree))
     ensureValid(secret.length === suite.mls.kdf.size, 'A path secret has not the length of the hash')
     return followPath(tree.nodes, steps.slice(first), secret, suite)
   }
@@ -208,6 +205,13 @@ async function nextPathSecret(secret: Uint8Array, { mls }: CipherSuite): Promise
   const next = await deriveSecret(secret, 'path', mls.kdf)
   secret.fill(0)
   return next
+}
+
+/** EncryptContext of path secrets (RFC 9420 section 5.1.3), the same for all recipients. `tree` is that of the new epoch. */
+function encryptContext(context: GroupContext, tree: HashedTree): Uint8Array {
+  const encoded = encodeContext({ ...context, treeHash: rootHash(tree) })
+  const writer = new TlsWriter(vectorBytes(UPDATE_PATH_NODE.length) + vectorBytes(encoded.length))
+  return writer.vector(UPDATE_PATH_NODE).vector(encoded).finish()
 }
 
 /** Whether the node lies on the direct path of the leaf. */

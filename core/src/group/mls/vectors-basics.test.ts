@@ -15,7 +15,6 @@ import { concatBytes, toHex } from '../../bytes.js'
 import { suiteName } from '../../crypto/index.js'
 import { bytes, crypto, type OfSuite, testAllVectors, testVectors } from '../testing/vectors.js'
 import {
-  decodeExact,
   decodeGroupInfoMessage,
   decodeKeyPackage,
   decodePublicMessage,
@@ -27,6 +26,7 @@ import {
   encodePublicMessage,
   encodeWelcome
 } from './codec.js'
+import { decodeExact } from './exact.js'
 import { deriveSecret, deriveTreeSecret, expandWithLabel, label } from './kdf.js'
 import { pskSecretOf } from './psk.js'
 import { decodeTree, encodeTree } from './tree-codec.js'
