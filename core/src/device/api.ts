@@ -87,7 +87,7 @@ export interface Document<Native = unknown> extends AsyncDisposable {
 
   /** Makes an invite link: for one device, once. Admins only. Throws FORBIDDEN. */
   invite(options?: InviteOptions): Promise<string>
-  /** These resolve when the change is decided, however long the servers are away; they survive a restart of the device. Throw FORBIDDEN, INTENT_OBSOLETE, REMOVED, ABORTED (only the waiting is aborted). */
+  /** These resolve when the change is decided, however long the servers are away; they survive a restart of the device. Throw FORBIDDEN (also when the document is closed), INTENT_OBSOLETE, REMOVED, ABORTED (only the waiting is aborted). */
   remove(memberId: string, signal?: AbortSignal): Promise<void>
   setRole(memberId: string, role: RoleName, signal?: AbortSignal): Promise<void>
   /** Renews this device's keys, so that who knew the old ones cannot read on. */
@@ -120,7 +120,7 @@ export interface Document<Native = unknown> extends AsyncDisposable {
    */
   branch(options?: BranchOptions, signal?: AbortSignal): Promise<Document<Native>>
 
-  /** Resolves when every local edit made so far is durable on this device ("stored"), on one server ("sent"), on a write quorum of servers ("safe"). */
+  /** Resolves when every local edit made so far is durable on this device ("stored"), on one server ("sent"), on a write quorum of servers ("safe"). Throws LIMIT_EXCEEDED, FORBIDDEN, REMOVED when that will not come, DISPOSED, ABORTED. */
   settled(level: 'stored' | 'sent' | 'safe', signal?: AbortSignal): Promise<void>
   /** Calls back for everything that happens, until disposed. */
   subscribe(callback: (event: DocumentEvent) => void): Disposable
@@ -202,6 +202,11 @@ export interface DocumentStatus {
   readonly policy: DocumentPolicy
   /** It has asked to be removed, and was not yet. */
   readonly leaving: boolean
+  /**
+   * An admin has closed the document for good, to go on in another: it can be read, but nothing is sent or changed any more.
+   * Local edits are kept here.
+   */
+  readonly closed: boolean
   readonly suite: Suite
   /** Id of the document that this one began as a branch of. */
   readonly branchOf?: string

@@ -23,7 +23,7 @@ import {
 import { commitPlan, type Intent, subjectOf, worthOf } from './intents.js'
 import type { ServerLink } from './links.js'
 import { PendingCommits, signedValue } from './pending.js'
-import { asHeddleError, headOf, putDocument, type Room, report } from './room.js'
+import { asHeddleError, closedError, headOf, isClosed, putDocument, type Room, report } from './room.js'
 import { type SlotHooks, SlotRun } from './slot-run.js'
 import type { Turn } from './store.js'
 
@@ -177,6 +177,8 @@ export class Changes {
   /** Proposes when there is something to propose and a quorum to do it with. */
   kick(): void {
     if (this.#disposed || this.#room.removed || this.holdsBack) return
+    // What was asked for is settled in the next turn.
+    if (isClosed(this.#room)) return this.#intents.size > 0 ? this.#room.wake() : undefined
     if (this.#hasOwn && !this.#run.proposing && this.#quorumConnected) this.#run.start('own')
   }
 
@@ -192,7 +194,8 @@ export class Changes {
     for (const { intent, waiter } of this.#requested.splice(0)) this.#waiters.set(this.add(turn, intent), waiter)
     await this.#applyTold(turn, epochMax)
     if (this.#wasRefused) this.#refused(turn)
-    if (this.#needsValue) await this.#build(turn)
+    if (isClosed(this.#room)) for (const key of [...this.#intents.keys()]) this.#finish(turn, key, closedError())
+    else if (this.#needsValue) await this.#build(turn)
   }
 
   /** Nothing goes on: who waits hears why. What is stored goes on when the document is opened again. */

@@ -35,7 +35,7 @@ import { Outgoing } from './outgoing.js'
 import { policyOf, policyWith } from './policy.js'
 import { Recovery } from './recovery.js'
 import { Repair } from './repair.js'
-import { asHeddleError, headOf, type Room } from './room.js'
+import { asHeddleError, closedError, headOf, isClosed, type Room, report } from './room.js'
 import { Rotation } from './rotation.js'
 import { checkFingerprint, type FingerprintCheck, formatFingerprint, safetyNumber } from './safety.js'
 import { reach, serverOf, serverToAdd, serverToRemove } from './servers.js'
@@ -179,6 +179,7 @@ export class OpenDocument implements Document {
         this.#recovery.advanced()
         this.#leaving.advanced(turn)
         turn.after(() => {
+          if (isClosed(room)) this.#closed()
           this.#rotation.restart()
           this.#background(this.#following.follow(room.group.public.servers.servers))
           this.#following.retryRefused()
@@ -289,13 +290,14 @@ export class OpenDocument implements Document {
       blocked: this.#changes.blocked,
       policy: this.policy(),
       leaving: this.#room.leaving && !removed,
+      closed: isClosed(this.#room),
       suite: suiteOf(group.public.suite.id),
       ...(this.#room.branchOf === undefined ? {} : { branchOf: toHex(this.#room.branchOf) })
     }
   }
 
   async invite(options: InviteOptions = {}): Promise<string> {
-    this.#assertUsable()
+    this.#assertOpen()
     return await this.#invites.make(roleOf(options.role ?? 'editor'), options.expiresInMs ?? inviteMsDefault)
   }
 
@@ -349,12 +351,12 @@ export class OpenDocument implements Document {
   }
 
   async leave({ until = 'removed' }: LeaveOptions = {}, signal?: AbortSignal): Promise<void> {
-    this.#assertUsable()
+    this.#assertOpen()
     await this.#orAborted(this.#leaving.leave(until), signal)
   }
 
   async branch(options: BranchOptions = {}, signal?: AbortSignal): Promise<Document> {
-    this.#assertUsable()
+    this.#assertOpen()
     if (this.#room.leaving) throw leavingError()
     const document = await this.#branching.begin(options, signal)
     await firstDecided(document, this.#room.context.clock, this.#either(signal))
@@ -424,7 +426,7 @@ export class OpenDocument implements Document {
     }
     await this.#invites.step(turn, this.#following.links)
     // What is sealed in an epoch long past, nobody can open.
-    const online = this.#following.readyLinks.length > 0 && !this.#changes.holdsBack
+    const online = this.#following.readyLinks.length > 0 && !this.#changes.holdsBack && !isClosed(this.#room)
     this.#repair.step(turn, online)
     await this.#outgoing.step(turn, online)
     this.#expiry.step()
@@ -461,6 +463,12 @@ export class OpenDocument implements Document {
     if (control.$case === 'leave') this.#leaving.heard(head.member)
     if (control.$case === 'branch') this.#branching.heard(head.member, control.value, role)
     if (control.$case === 'follow') this.#branching.answered(head.member, control.value)
+  }
+
+  /** An admin has closed the document for a successor. It stays open here, to be read and to be edited for oneself. */
+  #closed(): void {
+    this.#leaving.giveUp(closedError())
+    report(this.#room, closedError())
   }
 
   #stopTimers(): void {
@@ -525,7 +533,7 @@ export class OpenDocument implements Document {
   }
 
   #assertMayChange(asAdmin = true): void {
-    this.#assertUsable()
+    this.#assertOpen()
     if (this.#room.leaving) throw leavingError()
     if (!asAdmin || this.#room.group.me.role === Role.ROLE_ADMIN) return
     throw new HeddleError('FORBIDDEN', 'only an admin changes members, roles, servers and the policy; ask one')
@@ -551,6 +559,12 @@ export class OpenDocument implements Document {
     if (this.#failure !== undefined) throw this.#failure
     if (this.#abort.signal.aborted) throw new HeddleError('DISPOSED', `document ${this.id} is closed`)
     if (this.#room.removed && !evenWhenRemoved) throw removedError()
+  }
+
+  /** The group takes changes still. */
+  #assertOpen(): void {
+    this.#assertUsable()
+    if (isClosed(this.#room)) throw closedError()
   }
 
   #either(signal: AbortSignal | undefined): AbortSignal {

@@ -25,7 +25,7 @@ import {
 import type { Control, Incoming } from './incoming.js'
 import { leavingError } from './leaving.js'
 import type { DueAnswer } from './repair.js'
-import { mustKeepEdits, type Room, report } from './room.js'
+import { closedError, isClosed, mustKeepEdits, type Room, report } from './room.js'
 import type { Turn } from './store.js'
 
 /** How long local edits may stay in the CRDT only, while a message is in flight. */
@@ -199,10 +199,11 @@ export class Outgoing {
   /** Takes and seals what may leave now. `online`: some server is there to take it. */
   async step(turn: Turn, online: boolean): Promise<void> {
     const inFlight = this.ownSeq > this.sentSeq
-    const canSpeak = online && !inFlight && !this.#room.removed && !this.#room.alarms.isStanding
+    const closed = isClosed(this.#room)
+    const canSpeak = online && !inFlight && !closed && !this.#room.removed && !this.#room.alarms.isStanding
     const canSeal = canSpeak && this.#mayWrite && !this.#isStuck
     const before = this.ownSeq
-    const flushed = canSeal || this.#mustFlush || !online || !this.#mayWrite || this.#isStuck
+    const flushed = canSeal || this.#mustFlush || !online || closed || !this.#mayWrite || this.#isStuck
     // Who asks or edits while this turn seals is served by the next one.
     const asked = flushed ? [...this.#settling] : []
     if (flushed) {
@@ -310,9 +311,9 @@ export class Outgoing {
   }
 
   /** Nothing leaves any more; what waits only to be stored here still is. */
-  giveUpSending(error: HeddleError): void {
-    const given = this.#settling.filter(({ level }) => level !== 'stored')
-    this.#settling = this.#settling.filter(({ level }) => level === 'stored')
+  giveUpSending(error: HeddleError, isHopeless: (one: Settling) => boolean = () => true): void {
+    const given = this.#settling.filter((one) => one.level !== 'stored' && isHopeless(one))
+    this.#settling = this.#settling.filter((one) => !given.includes(one))
     for (const { reject } of given) reject(error)
   }
 
@@ -509,6 +510,8 @@ export class Outgoing {
         one.flushed = true
         one.seq ??= seq
       }
+      // What is sealed may still become safe; the rest never leaves.
+      if (isClosed(this.#room)) this.giveUpSending(closedError(), ({ flushed, seq }) => flushed && seq === undefined)
       this.#settle()
     })
   }

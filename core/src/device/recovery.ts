@@ -10,7 +10,7 @@ import { type PoisonReport, RejoinKey, WireError } from '../wire/index.js'
 import type { StuckStatus } from './api.js'
 import type { Poison } from './changes.js'
 import type { ServerLink } from './links.js'
-import { asHeddleError, headOf, type Room, report } from './room.js'
+import { asHeddleError, closedError, headOf, isClosed, type Room, report } from './room.js'
 
 /** How long an answer waits: when another's is used first, it is of no use any more. */
 const answerMsMin = 300
@@ -84,6 +84,8 @@ export class Recovery {
     const { poison, hopeless, basis, asked } = session
     const { slot, by } = poison
     const what = `this device cannot apply the commit of slot ${slot}, by member ${by ?? 'unknown'}`
+    if (isClosed(this.#room))
+      return { slot, by, recovery: 'impossible', message: `${what}, and ${closedError().message}` }
     if (hopeless !== undefined) {
       const message = `${what}, and cannot come back by itself (${hopeless.message}): have an admin remove it and invite it again`
       return { slot, by, recovery: 'impossible', message }
@@ -103,7 +105,8 @@ export class Recovery {
   begin(poison: Poison): void {
     const mailbox = this.#room.context.random(16)
     this.#session = { poison, mailbox, asked: 0, claims: new Map(), basis: undefined, hopeless: undefined }
-    this.#askIn(0)
+    if (isClosed(this.#room)) this.impossible(closedError())
+    else this.#askIn(0)
   }
 
   /** The epoch that is followed has ended: what was answered is of no use any more. */
@@ -115,6 +118,7 @@ export class Recovery {
     session.asked = 0
     this.#agreeTimer?.[Symbol.dispose]()
     this.#agreeTimer = undefined
+    if (isClosed(this.#room)) return this.impossible(closedError())
     // Not all that are stuck at once, and later than the decision is everywhere.
     if (session.hopeless === undefined) this.#askIn(askAgainMs * (1 + this.#room.pool.random()))
   }

@@ -89,6 +89,15 @@ export function asHeddleError(error: unknown, what: string): HeddleError {
 /** The present epoch, whether this device has its keys or not. */
 export const headOf = ({ group, followed }: Pick<Room, 'group' | 'followed'>): PublicGroup => followed ?? group.public
 
+/** An admin has closed the document for a successor: nothing more is sent or changed in it (SPEC GROUP-013). */
+export const isClosed = (room: Pick<Room, 'group' | 'followed'>): boolean => headOf(room).reinit !== undefined
+
+export const closedError = (): HeddleError =>
+  new HeddleError(
+    'FORBIDDEN',
+    'an admin has closed this document for good: what is edited stays on this device and is not sent; go on in the document that follows it, or in a new one'
+  )
+
 /**
  * Whether what is sealed in this device's last epoch could be read by who was removed since, could not by members who were
  * away, or would not count: then it is kept until the device is back.
