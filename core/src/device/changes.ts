@@ -493,8 +493,9 @@ export class Changes {
     const { group, context } = this.#room
     const added = own !== undefined && (group.public.change?.added.length ?? 0) > 0
     for (const key of own?.intents ?? []) this.#finish(turn, key, undefined)
-    for (const key of [...this.#delayed.keys()]) {
-      const change = this.#intents.get(key)?.change
+    for (const [key, { change }] of [...this.#intents]) {
+      // Who is a member in this epoch may be removed in the next, and must not be added again by the same key package.
+      if (!this.#delayed.has(key) && change?.$case !== 'add') continue
       const state = change === undefined ? 'done' : await worthOf(change, this.#room)
       if (state !== 'open') this.#finish(turn, key, state === 'done' ? undefined : state)
     }

@@ -86,6 +86,14 @@ export function asHeddleError(error: unknown, what: string): HeddleError {
     : new HeddleError('INTERNAL', `${what} failed: ${String(error)}`, { cause: error })
 }
 
+/**
+ * Whether somebody is a member, or was one as far as this device can tell. A key package is good for one time: by a second
+ * one, somebody who has left or was removed would be a member again (SPEC JOIN-003).
+ */
+export function wasMember({ group, vector }: Pick<Room, 'group' | 'vector'>, memberId: Uint8Array): boolean {
+  return vector.get(memberId) !== undefined || group.wasMember(memberId)
+}
+
 /** The present epoch, whether this device has its keys or not. */
 export const headOf = ({ group, followed }: Pick<Room, 'group' | 'followed'>): PublicGroup => followed ?? group.public
 
