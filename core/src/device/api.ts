@@ -29,8 +29,11 @@ export interface Device extends AsyncDisposable {
   create(options: CreateOptions, signal?: AbortSignal): Promise<Document>
   /**
    * Follows an invite link and opens the document once an admin's device has added this one, which may take as long as
-   * that device is away. A join that was interrupted goes on when called again with the same link. Throws
-   * INVITE_INVALID, INVITE_EXPIRED, INVITE_USED, CAPABILITY_MISSING, ABORTED.
+   * that device is away. A join that was interrupted goes on when called again with the same link. A document that this
+   * device has is opened as it is; but one it was removed from, one whose status names `divergent` members, and one whose
+   * storage was set back (STORAGE_CORRUPT) it closes and joins again, as a new member: what was written here, sent or not,
+   * stays and is sent to the others. An admin has to remove this device before. Throws INVITE_INVALID,
+   * INVITE_EXPIRED, INVITE_USED, CAPABILITY_MISSING, ABORTED.
    */
   join(link: string, signal?: AbortSignal): Promise<Document>
   /** Opens a document of this device's storage, or returns it when it is open. Throws NOT_FOUND. */

@@ -273,6 +273,8 @@ export class Branching {
         joinedEpoch: 0n,
         removed: false,
         leaving: false,
+        owesContent: false,
+        rolledBack: false,
         epochSinceMs: BigInt(Math.floor(context.clock.now())),
         branchOf: groupId
       })
@@ -380,7 +382,7 @@ export class Branching {
     try {
       group = await this.#enter(welcomed, own, record)
       const on = { storage: store.storage, context, crdtTypes: branches.crdtTypes }
-      putJoined(turn, group, welcomed, record.branch.group, on, groupId)
+      putJoined(turn, group, welcomed, record.branch.group, on, { branchOf: groupId })
     } catch (cause) {
       if (HeddleError.is(cause, 'NOT_FOUND') && !stop.signal.aborted) return
       if (isOtherTree(cause) && followed.liars.add(toHex(welcomed.server)).size < record.branch.servers.length)

@@ -35,7 +35,7 @@ import { Outgoing } from './outgoing.js'
 import { policyOf, policyWith } from './policy.js'
 import { Recovery } from './recovery.js'
 import { Repair } from './repair.js'
-import { asHeddleError, closedError, headOf, isClosed, type Room, report } from './room.js'
+import { asHeddleError, closedError, headOf, isClosed, putDocument, type Room, report } from './room.js'
 import { Rotation } from './rotation.js'
 import { checkFingerprint, type FingerprintCheck, formatFingerprint, safetyNumber } from './safety.js'
 import { reach, serverOf, serverToAdd, serverToRemove } from './servers.js'
@@ -144,7 +144,7 @@ export class OpenDocument implements Document {
         this.#invites.arrived(mailbox, items)
         this.#recovery.arrived(mailbox, items)
       },
-      rolledBack: (error) => this.#fail(error),
+      rolledBack: (error) => this.#rolledBack(error),
       ready: (link) => {
         this.#background(this.#invites.openMailboxes(link))
         this.#recovery.ready(link)
@@ -475,6 +475,17 @@ export class OpenDocument implements Document {
     this.#outgoing.dispose()
     for (const part of [this.#holdBack, this.#expiry, this.#repair, this.#recovery, this.#rotation])
       part[Symbol.dispose]()
+  }
+
+  /** Told to `Device.join` after a restart, too: only by joining again this device may go on. */
+  #rolledBack(error: HeddleError): void {
+    const turn = new Turn()
+    this.#room.rolledBack = true
+    putDocument(turn, this.#room)
+    const stored = this.#turns.then(() => turn.commit(this.#room.store.storage))
+    this.#background(stored)
+    this.#turns = Promise.allSettled([stored]).then(() => undefined)
+    this.#fail(error)
   }
 
   /** The storage or the CRDT failed: going on could lose or repeat something, so nothing goes on. */

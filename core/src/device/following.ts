@@ -114,7 +114,9 @@ export class Following implements LinkUser {
 
   /** Servers that take this document's messages at the moment. */
   get readyLinks(): readonly ServerLink[] {
-    return this.#present.filter(({ channel }) => channel !== undefined).map(({ link }) => link)
+    return this.#present
+      .filter(({ channel, refusedWith }) => channel !== undefined && refusedWith?.code !== 'FORK')
+      .map(({ link }) => link)
   }
 
   /** Servers that may be asked for messages, those that were removed and are read on included. */
@@ -353,9 +355,14 @@ export class Following implements LinkUser {
     }
     this.#lose(followed)
     this.#ensureStream()
+    this.#later(followed, () => this.#tryAgain(followed))
+  }
+
+  /** After it has refused, the longer the more often it did. */
+  #later(followed: Followed, again: () => void): void {
     const pauseMs = Math.min(refusedPauseMsMax, refusedPauseMs * 2 ** Math.min(followed.refusals++, 10))
     followed.retry?.[Symbol.dispose]()
-    followed.retry = this.#room.context.clock.setTimer(pauseMs, () => this.#tryAgain(followed))
+    followed.retry = this.#room.context.clock.setTimer(pauseMs, again)
   }
 
   #tryAgain(followed: Followed): void {
@@ -428,9 +435,15 @@ export class Following implements LinkUser {
     await followed.link.detach(this.#room.id)
   }
 
+  #uploadAgain(followed: Followed): void {
+    followed.retry?.[Symbol.dispose]()
+    followed.retry = undefined
+    this.#upload(followed)
+  }
+
   async #upload(followed: Followed): Promise<void> {
     const { channel } = followed
-    if (channel === undefined || followed.uploading) return
+    if (channel === undefined || followed.uploading || followed.retry !== undefined) return
     followed.uploading = true
     try {
       await uploadTo(followed, this.#room, this.#outgoing())
@@ -443,6 +456,14 @@ export class Following implements LinkUser {
 
   /** Learns anew where the server stands, after a pause unless it only lacked a decided slot. */
   async #uploadFailed(followed: Followed, error: HeddleError): Promise<void> {
+    const { code, message } = error
+    if (error.retry === 'never') {
+      if (followed.refusedWith?.message !== message) report(this.#room, error)
+      followed.refusedWith = { code, message }
+    }
+    // What other members have signed there shows whether it is so: it is read on (SPEC SYNC-030).
+    if (code === 'FORK' && followed.former === undefined)
+      return this.#later(followed, () => this.#uploadAgain(followed))
     this.#lose(followed)
     const now = this.#room.context.clock.now()
     // STALE_EPOCH: it was removed from the document, and this device has yet to learn of that.
@@ -452,11 +473,6 @@ export class Following implements LinkUser {
         this.#subscribeFailed(followed, cause)
       )
       return
-    }
-    const { code, message } = error
-    if (error.retry === 'never') {
-      if (followed.refusedWith?.message !== message) report(this.#room, error)
-      followed.refusedWith = { code, message }
     }
     this.#subscribeFailed(followed, error)
   }

@@ -25,7 +25,7 @@ import {
 import type { Control, Incoming } from './incoming.js'
 import { leavingError } from './leaving.js'
 import type { DueAnswer } from './repair.js'
-import { closedError, isClosed, mustKeepEdits, type Room, report } from './room.js'
+import { closedError, isClosed, mustKeepEdits, putDocument, type Room, report } from './room.js'
 import type { Turn } from './store.js'
 
 /** How long local edits may stay in the CRDT only, while a message is in flight. */
@@ -363,8 +363,12 @@ export class Outgoing {
     // What this device wrote before it lost the right to write, and did not count, counts now.
     const isSaidAgain = !this.#incoming.mayName(this.#room.group.memberId)
     if (isSaidAgain) this.#incoming.saidAgain()
-    if (this.#resend || isSaidAgain) {
+    if (this.#resend || isSaidAgain || this.#room.owesContent) {
       this.#resend = false
+      if (this.#room.owesContent) {
+        this.#room.owesContent = false
+        putDocument(turn, this.#room)
+      }
       const state = this.#room.replica.doc.snapshot()
       if (state.length <= updateBytesMax) updates.push(state)
       else report(this.#room, new HeddleError('LIMIT_EXCEEDED', 'what came too late is too large to be said again'))

@@ -51,6 +51,10 @@ export interface Room {
   removed: boolean
   /** This device has asked to be removed: it takes no more edits. */
   leaving: boolean
+  /** This device has joined again: what it holds from before has to be said once more, in one message. */
+  owesContent: boolean
+  /** Its storage is older than what it has sent (SPEC DEV-008). */
+  rolledBack: boolean
   /** When the present epoch was entered, milliseconds since the Unix epoch. */
   epochSinceMs: number
   /** Aborts when the document is disposed of. */
@@ -61,11 +65,10 @@ export interface Room {
 }
 
 /** Makes what the room knows of the document as a whole durable with the turn. */
-export function putDocument(turn: Turn, { store, group, joinedEpoch, removed, leaving, ...room }: Room): void {
+export function putDocument(turn: Turn, { store, group, ...room }: Room): void {
   const { crdtType } = group.public.document
   const epochSinceMs = BigInt(Math.floor(room.epochSinceMs))
-  const record = { crdtType, joinedEpoch, removed, leaving, epochSinceMs, branchOf: room.branchOf }
-  turn.put(store.key('document'), DocumentRecord.encode(record))
+  turn.put(store.key('document'), DocumentRecord.encode({ ...room, crdtType, epochSinceMs }))
 }
 
 /** Tells app and log of something that went wrong and was contained. */

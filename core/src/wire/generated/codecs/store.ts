@@ -1064,7 +1064,16 @@ export const DocumentRecord: Codec<types.DocumentRecord> = /* @__PURE__ */ codec
 
 const documentRecordShape: Shape = {
   name: 'DocumentRecord',
-  fields: { 1: 'crdt_type', 2: 'joined_epoch', 3: 'removed', 4: 'leaving', 5: 'epoch_since_ms', 6: 'branch_of' }
+  fields: {
+    1: 'crdt_type',
+    2: 'joined_epoch',
+    3: 'removed',
+    4: 'leaving',
+    5: 'epoch_since_ms',
+    6: 'branch_of',
+    7: 'owes_content',
+    8: 'rolled_back'
+  }
 }
 
 export function readDocumentRecord(reader: Reader, end: number): types.DocumentRecord {
@@ -1075,6 +1084,8 @@ export function readDocumentRecord(reader: Reader, end: number): types.DocumentR
   let leaving: boolean = false
   let epochSinceMs: bigint = 0n
   let branchOf: Uint8Array | undefined
+  let owesContent: boolean = false
+  let rolledBack: boolean = false
   let seen = 0
   let unknown = 0
   let tag = 0
@@ -1107,12 +1118,20 @@ export function readDocumentRecord(reader: Reader, end: number): types.DocumentR
         reader.unset(branchOf, 'DocumentRecord.branch_of')
         branchOf = reader.bytes(end, 16, 16, 'DocumentRecord.branch_of')
         break
+      case 56:
+        seen = reader.once(seen, 32, 'DocumentRecord.owes_content')
+        owesContent = reader.bool(end, 'DocumentRecord.owes_content')
+        break
+      case 64:
+        seen = reader.once(seen, 64, 'DocumentRecord.rolled_back')
+        rolledBack = reader.bool(end, 'DocumentRecord.rolled_back')
+        break
       default:
         unknown = reader.unknown(tag, end, unknown, documentRecordShape)
     }
   }
   if ((seen & 1) === 0) throw reader.error('required', 'DocumentRecord.crdt_type')
-  return { crdtType, joinedEpoch, removed, leaving, epochSinceMs, branchOf }
+  return { crdtType, joinedEpoch, removed, leaving, epochSinceMs, branchOf, owesContent, rolledBack }
 }
 
 export function putDocumentRecord(sink: Sink, message: types.DocumentRecord): void {
@@ -1137,6 +1156,14 @@ export function putDocumentRecord(sink: Sink, message: types.DocumentRecord): vo
   if (message.branchOf !== undefined) {
     sink.tag(50)
     sink.bytes(message.branchOf, 16, 16, 'DocumentRecord.branch_of')
+  }
+  if (message.owesContent) {
+    sink.tag(56)
+    sink.bool(message.owesContent)
+  }
+  if (message.rolledBack) {
+    sink.tag(64)
+    sink.bool(message.rolledBack)
   }
   sink.size(256, 'DocumentRecord')
 }

@@ -226,6 +226,10 @@ export interface DocumentRecord {
   readonly epochSinceMs: bigint
   /** Document that it began as a branch of, when it did. */
   readonly branchOf?: Uint8Array | undefined
+  /** What was written before it joined again is to be said once more. */
+  readonly owesContent: boolean
+  /** It was found to be older than what this device has sent: nothing is sent before it joins again. */
+  readonly rolledBack: boolean
 }
 
 /** Device: the duty to give the document's state to members this device added (SPEC SYNC-013). */
