@@ -23,7 +23,7 @@ import {
 import { commitPlan, type Intent, subjectOf, worthOf } from './intents.js'
 import type { ServerLink } from './links.js'
 import { PendingCommits, signedValue } from './pending.js'
-import { asHeddleError, closedError, headOf, isClosed, putDocument, type Room, report } from './room.js'
+import { asHeddleError, closedError, headOf, isClosed, putDocument, type Room, report, retainedSince } from './room.js'
 import { type SlotHooks, SlotRun } from './slot-run.js'
 import type { Turn } from './store.js'
 
@@ -312,7 +312,8 @@ export class Changes {
     const groupInfo = this.#hooks.rejoinBasis()
     if (groupInfo === undefined) return this.#restart()
     try {
-      const built = await this.#ifRoom(() => this.#room.group.resync({ groupInfo, ctx }))
+      const retainedEpochs = retainedSince(this.#room)
+      const built = await this.#ifRoom(() => this.#room.group.resync({ groupInfo, ctx, retainedEpochs }))
       this.#supply(turn, built, { intents: [], rejoin: true })
     } catch (cause) {
       this.#hooks.cannotComeBack(asHeddleError(cause, 'building the commit to come back by'))
@@ -434,6 +435,7 @@ export class Changes {
       return false
     }
     this.#room.followed = next
+    this.#room.retainedSince = Math.min(retainedSince(this.#room), next.document.policy.retainedEpochs)
     this.#skipped.push({ slot, cuts: next.change?.cuts ?? [] })
     this.#pending.clear(turn, slot)
     this.#restart()
@@ -448,6 +450,7 @@ export class Changes {
     this.#skipped = []
     this.#stuckAt = undefined
     this.#room.followed = undefined
+    this.#room.retainedSince = undefined
     this.#hooks.cameBack(skipped)
     if (last.servers.version !== followed.servers.version)
       this.#hooks.serversChanged(last.servers.servers, followed.servers.servers)

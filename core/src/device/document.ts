@@ -54,7 +54,7 @@ const roleOf = (name: RoleName): Role =>
   name === 'admin' ? Role.ROLE_ADMIN : name === 'editor' ? Role.ROLE_EDITOR : Role.ROLE_READER
 
 /** What the device hands over when it opens a document: the room without what the document itself supplies. */
-export type RoomStart = Omit<Room, 'signal' | 'wake' | 'emit' | 'followed'>
+export type RoomStart = Omit<Room, 'signal' | 'wake' | 'emit' | 'followed' | 'retainedSince'>
 
 export class OpenDocument implements Document {
   readonly #room: Room
@@ -86,6 +86,7 @@ export class OpenDocument implements Document {
     const room: Room = {
       ...start,
       followed: undefined,
+      retainedSince: undefined,
       signal: this.#abort.signal,
       wake: () => this.#wake(),
       emit: (event) => this.#emit(event)

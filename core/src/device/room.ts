@@ -47,6 +47,8 @@ export interface Room {
   group: MemberGroup
   /** The present epoch without its keys, when this device cannot process the commits that led there (SPEC DEV-040). */
   followed: PublicGroup | undefined
+  /** Least `retainedEpochs` of the epochs since the last one this device has keys of; undefined while it is in that. */
+  retainedSince: number | undefined
   /** Set once this device learns that it was removed. */
   removed: boolean
   /** This device has asked to be removed: it takes no more edits. */
@@ -109,14 +111,20 @@ export const closedError = (): HeddleError =>
     'an admin has closed this document for good: what is edited stays on this device and is not sent; go on in the document that follows it, or in a new one'
   )
 
+/** For how many epochs members have kept what is of this device's last one, by the policies since. */
+export function retainedSince({ group, retainedSince }: Pick<Room, 'group' | 'retainedSince'>): number {
+  return retainedSince ?? group.public.document.policy.retainedEpochs
+}
+
 /**
  * Whether what is sealed in this device's last epoch could be read by who was removed since, could not by members who were
  * away, or would not count: then it is kept until the device is back.
  */
-export function mustKeepEdits({ group, followed }: Pick<Room, 'group' | 'followed'>): boolean {
+export function mustKeepEdits(room: Pick<Room, 'group' | 'followed' | 'retainedSince'>): boolean {
+  const { group, followed } = room
   if (followed === undefined) return false
-  const { roster, document } = group.public
-  const isLate = 2n * (followed.epoch - group.epoch) > BigInt(document.policy.retainedEpochs)
+  const { roster } = group.public
+  const isLate = 2n * (followed.epoch - group.epoch) > BigInt(retainedSince(room))
   const mayWrite = followed.member(group.memberId)?.role !== Role.ROLE_READER
   return isLate || !mayWrite || roster.some(({ memberId }) => followed.member(memberId) === undefined)
 }
