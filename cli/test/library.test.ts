@@ -4,6 +4,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import type { AutomergeHandle } from '@heddle/crdt-automerge'
+import type { LoroCrdtDoc } from '@heddle/crdt-loro'
 import { type Device, HeddleError, openDevice, serve, type YDocument, yjs } from 'heddle'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type * as Y from 'yjs'
@@ -58,6 +60,47 @@ describe('heddle as a library', { timeout: 60_000 }, () => {
   it('takes other CRDT backends, and then promises no Y.Doc', async () => {
     const device: Device = await openDevice({ path: join(folder, 'device'), crdts: [yjs({ gc: false })] })
     await device[Symbol.asyncDispose]()
+  })
+})
+
+describe('a CRDT backend chosen by the name of its package', { timeout: 60_000 }, () => {
+  it('is imported, and what its documents hold is there when they are opened again', async () => {
+    await using server = await startServer()
+    const path = join(folder, 'device')
+    const open = () => openDevice({ path, crdts: ['@heddle/crdt-automerge', ['@heddle/crdt-loro', {}]] })
+    const ids: string[] = []
+    {
+      await using device = await open()
+      for (const crdt of ['automerge/1', 'loro/1']) {
+        const document = await device.create({ servers: server.tickets, crdt })
+        expect(document.crdtType).toBe(crdt)
+        ids.push(document.id)
+      }
+      const automerge = (await device.open(ids[0] ?? '')).native as AutomergeHandle
+      automerge.change((draft) => {
+        draft.title = 'Hello'
+      })
+      const loro = (await device.open(ids[1] ?? '')).native as LoroCrdtDoc['native']
+      loro.getMap('fields').set('title', 'Hello')
+      loro.commit()
+      for (const id of ids) await (await device.open(id)).settled('safe')
+    }
+    await using device = await open()
+    const contents = await Promise.all(ids.map(async (id) => (await device.open(id)).toJSON()))
+    expect(contents).toEqual([{ title: 'Hello' }, { fields: { title: 'Hello' } }])
+  })
+
+  it('is missing where only the default is, which is said', async () => {
+    await using server = await startServer()
+    const path = join(folder, 'device')
+    let id = ''
+    {
+      await using device = await openDevice({ path, crdts: ['@heddle/crdt-automerge'] })
+      id = (await device.create({ servers: server.tickets })).id
+    }
+    await using device = await openDevice({ path })
+    const missing = { code: 'CAPABILITY_MISSING', message: expect.stringContaining('automerge/1') }
+    await expect(device.open(id)).rejects.toMatchObject(missing)
   })
 })
 

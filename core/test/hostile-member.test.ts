@@ -108,13 +108,65 @@ describe('an admin that lies about heads', () => {
       const { heads, state } = StatePayload.decode(plaintext)
       return StatePayload.encode({ heads: heads.map((head) => ({ ...head, seq: claimed })), state })
     })
-    const dora = await world.openDevice('dora')
-    await world.settle(dora.join(await world.settle(mallory.invite())))
+    const joining = (await world.openDevice('dora')).join(await world.settle(mallory.invite()))
+    const dora = await world.settle(joining)
     await world.settle(mallory.settled('safe'))
     await world.pass(2_000)
     write(bob, 'b1')
     write(doc, 'a1')
     await world.until(() => [doc, bob].every((one) => read(one).includes('b1') && read(one).includes('a1')))
+    // Who has only the lie to go by finds out by what was sealed in a later epoch.
+    await world.settle(doc.rotate())
+    write(bob, 'b2')
+    write(doc, 'a2')
+    await world.until(() => ['a1', 'a2', 'b0', 'b1', 'b2'].every((word) => read(dora).includes(word)), 120_000)
+    await world.until(() => dora.status().lacking === 0, 120_000)
+    expect(dora.status()).toMatchObject({ waiting: 0, forked: [] })
+    await world.dispose()
+  })
+
+  it('shows nobody to have forked, and cuts nobody off', async () => {
+    const { world, doc, mallory, bob } = await party(907, 'admin')
+    const join = async (name: string, by: Document) =>
+      world.settle((await world.openDevice(name)).join(await world.settle(by.invite())))
+    const carol = await join('carol', doc)
+    await world.until(() => read(carol) === 'start ')
+    tamper(mallory, (plaintext, kind) => {
+      if (kind !== EnvelopeKind.ENVELOPE_KIND_STATE) return plaintext
+      const payload = StatePayload.decode(plaintext)
+      const invented = { member: idOf(carol), seq: 1n, hash: new Uint8Array(32).fill(5) }
+      return StatePayload.encode({ ...payload, heads: [...payload.heads, invented] })
+    })
+    const dora = await join('dora', mallory)
+    await world.settle(mallory.settled('safe'))
+    await world.pass(2_000)
+    write(carol, 'c1')
+    const all = [doc, bob, carol, dora]
+    await world.until(() => all.every((one) => read(one).includes('c1')), 120_000)
+    write(carol, 'c2')
+    await world.until(() => all.every((one) => read(one).includes('c2') && one.status().lacking === 0), 120_000)
+    for (const one of all) expect(one.status().forked).toEqual([])
+    await world.dispose()
+  })
+
+  it('does not fill the heads of others, who go on adding members', async () => {
+    const { world, mallory, bob, doc } = await party(908, 'admin')
+    await world.settle(doc.setRole(bob.memberId, 'admin'))
+    tamper(mallory, (plaintext, kind) => {
+      if (kind !== EnvelopeKind.ENVELOPE_KIND_STATE) return plaintext
+      const invented = () => ({ member: world.random.bytes(16), seq: 1n, hash: new Uint8Array(32) })
+      return StatePayload.encode({ ...StatePayload.decode(plaintext), heads: Array.from({ length: 6_000 }, invented) })
+    })
+    const problems = problemsOf(bob)
+    for (const name of ['dora', 'eve']) {
+      await world.settle((await world.openDevice(name)).join(await world.settle(mallory.invite())))
+      await world.settle(mallory.settled('safe'))
+      await world.pass(2_000)
+    }
+    const finn = await world.settle((await world.openDevice('finn')).join(await world.settle(bob.invite())))
+    write(bob, 'to all')
+    await world.until(() => read(finn).includes('to all') && read(finn).includes('start'))
+    expect(problems).toEqual([])
     await world.dispose()
   })
 })

@@ -1,7 +1,7 @@
 /**
  * Random schedules of a removal: five devices with the real sync code (incoming, outgoing, repair, standings, replica) on
  * servers that deliver in any order, refuse the removed member from some time on, and one of which keeps things from
- * some devices. Cryptography and the CRDT are stand-ins, so that thousands of schedules run in a minute.
+ * some devices; the removed member and another may lie about how far it got. Cryptography and the CRDT are stand-ins, so that thousands of schedules run in a minute.
  */
 import { compareBytes, toHex, utf8 } from '../src/bytes.js'
 import { Alarms } from '../src/device/alarms.js'
@@ -15,10 +15,16 @@ import type { Batch, Context, CrdtBackend, CrdtDoc, CrdtInit, Entry, ScanRange, 
 import { type ParsedEnvelope, parseEnvelope, Standings, StateVector } from '../src/sync/index.js'
 import {
   type AppliedRecord,
+  type Codec,
+  ControlPayload,
   type CutProposal,
   EnvelopeHeader,
+  EnvelopeKind,
   type ForkRecord,
+  type Head,
   type LackRecord,
+  type NamedRecord,
+  Payload,
   Receipt,
   type RemovalMode,
   Role,
@@ -48,14 +54,22 @@ export interface Outcome {
   readonly broken: number
 }
 
-/** Runs one schedule to its end. `restarts`: some devices are killed at some time. */
-export async function runSchedule(seed: number, mode: RemovalMode, restarts: boolean): Promise<Outcome> {
+export interface ScheduleOptions {
+  readonly mode: RemovalMode
+  /** Some devices are killed at some time. */
+  readonly restarts: boolean
+  /** R and D name heads of R in their messages that there never were; D is in no outcome then. */
+  readonly lies: boolean
+}
+
+/** Runs one schedule to its end. */
+export async function runSchedule(seed: number, { mode, restarts, lies }: ScheduleOptions): Promise<Outcome> {
   const random = seededRandom(seed)
   const clock = new Scheduler()
   const servers = [0, 1, 2].map((id) => new TestServer(id, random))
   const devices = new Map<Name, TestDevice>()
   for (const name of names) {
-    const device = new TestDevice(name, { clock, random, servers, devices, mode })
+    const device = new TestDevice(name, { clock, random, servers, devices, mode, lies })
     devices.set(name, device)
     await device.open()
   }
@@ -77,8 +91,9 @@ export async function runSchedule(seed: number, mode: RemovalMode, restarts: boo
     for (const name of remaining) if (random.below(2) === 0) clock.at(random.below(900), () => device(name).restart())
   // After an hour everything that was tried again has been.
   await clock.runUntil(3_700_000)
-  const documents = new Map(remaining.map((name) => [name, device(name).doc.content()]))
-  const shown = new Set(remaining.flatMap((name) => [...device(name).everShown]))
+  const honest = remaining.filter((name) => !lies || name !== 'D')
+  const documents = new Map(honest.map((name) => [name, device(name).doc.content()]))
+  const shown = new Set(honest.flatMap((name) => [...device(name).everShown]))
   const retracted = [...shown].filter((id) => [...documents.values()].some((content) => !content.includes(id)))
   for (const name of names) device(name).dispose()
   return {
@@ -86,7 +101,7 @@ export async function runSchedule(seed: number, mode: RemovalMode, restarts: boo
     retracted,
     written: [...device('R').doc.content()].filter((id) => id.startsWith('R')).length,
     kept: (documents.get('A') ?? []).filter((id) => id.startsWith('R')).length,
-    broken: remaining.reduce((sum, name) => sum + device(name).doc.pending, 0)
+    broken: honest.reduce((sum, name) => sum + device(name).doc.pending, 0)
   }
 }
 
@@ -206,6 +221,7 @@ interface ScheduleWorld {
   readonly servers: readonly TestServer[]
   readonly devices: ReadonlyMap<Name, TestDevice>
   readonly mode: RemovalMode
+  readonly lies: boolean
 }
 
 class DeviceProcess {
@@ -216,6 +232,7 @@ class DeviceProcess {
   readonly #devices: ReadonlyMap<Name, TestDevice>
   readonly #device: TestDevice
   readonly #mode: RemovalMode
+  readonly #lie: (() => Head) | undefined
   readonly room: Room
   readonly doc: SetDoc
   readonly #incoming: Incoming
@@ -240,6 +257,7 @@ class DeviceProcess {
     const stored = {
       applied,
       standings: await store.standings(),
+      names: await store.names(),
       lacks: await store.lacks(),
       forks: await store.forks(),
       own: await store.entries('own'),
@@ -268,7 +286,8 @@ class DeviceProcess {
     this.#device = device
     this.#mode = world.mode
     this.doc = doc
-    this.#group = new TestGroup(name, device.epoch, world.mode)
+    this.#lie = world.lies && (name === 'R' || name === 'D') ? () => inventedHead(world.random) : undefined
+    this.#group = new TestGroup(name, device.epoch, world.mode, this.#lie)
     this.room = {
       id: name,
       groupId,
@@ -295,11 +314,12 @@ class DeviceProcess {
       wake: () => this.#wake(),
       emit: () => {}
     } as unknown as Room
-    const standings = new Standings(stored.standings)
+    const standings = new Standings(stored.standings, stored.names)
     this.#repair = new Repair(this.room, stored, {
       ask: (value) => this.#outgoing.queueControl({ $case: 'repairRequest', value }),
       answer: (due) => this.#outgoing.queueAnswer(due),
       frozen: (member) => this.#incoming.freeze(member),
+      passedOver: (member) => this.#incoming.passedOver(member),
       misses: (member) => this.#incoming.misses(member),
       overdue: (member) => this.#incoming.overdue(member)
     })
@@ -344,9 +364,9 @@ class DeviceProcess {
       this.room.removed = true
       return
     }
-    this.#group = new TestGroup(this.#name, 1n, this.#mode)
+    this.#group = new TestGroup(this.#name, 1n, this.#mode, this.#lie)
     Object.assign(this.room, { group: this.#group })
-    this.#incoming.silence(0n, [cut])
+    this.#incoming.silence(0n, idOf('A'), [cut])
     this.#incoming.retry()
     this.#wake()
   }
@@ -423,6 +443,18 @@ class DeviceProcess {
   }
 }
 
+/** Of R's, near where its chain is or far ahead. */
+function inventedHead(random: SeededRandom): Head {
+  const seq = random.below(3) === 0 ? 10n ** 9n : 1n + BigInt(random.below(7))
+  return { member: idOf('R'), seq, hash: new Uint8Array(32).fill(random.below(256)) }
+}
+
+function withLie(payload: Uint8Array, kind: EnvelopeKind, lie: Head): Uint8Array {
+  const codec: Codec<{ deps: readonly Head[] }> = kind === EnvelopeKind.ENVELOPE_KIND_CONTROL ? ControlPayload : Payload
+  const said = codec.decode(payload)
+  return codec.encode({ ...said, deps: [...said.deps, lie] })
+}
+
 /** The group's part: everybody is known, epoch 1 is without R; what is sealed is not encrypted. */
 class TestGroup {
   readonly memberId: Uint8Array
@@ -430,8 +462,11 @@ class TestGroup {
   readonly me = { role: Role.ROLE_EDITOR }
   readonly public
   readonly #members: readonly Name[]
+  readonly #lie: (() => Head) | undefined
 
-  constructor(name: Name, epoch: bigint, removalMode: RemovalMode) {
+  /** `lie`: a head that it names in each of its messages. */
+  constructor(name: Name, epoch: bigint, removalMode: RemovalMode, lie?: () => Head) {
+    this.#lie = lie
     this.memberId = idOf(name)
     this.epoch = epoch
     this.public = {
@@ -447,6 +482,10 @@ class TestGroup {
 
   publicAt(): undefined {}
 
+  wasMember(member: Uint8Array): boolean {
+    return names.includes(nameOf(member))
+  }
+
   signatureKeyOf(member: Uint8Array): Uint8Array {
     return member
   }
@@ -455,7 +494,8 @@ class TestGroup {
     return new Uint8Array(64)
   }
 
-  async encrypt(payload: Uint8Array): Promise<{ senderData: Uint8Array; ciphertext: Uint8Array }> {
+  async encrypt(honest: Uint8Array, aad: Uint8Array): Promise<{ senderData: Uint8Array; ciphertext: Uint8Array }> {
+    const payload = this.#lie === undefined ? honest : withLie(honest, EnvelopeHeader.decode(aad).kind, this.#lie())
     const ciphertext = new Uint8Array(Math.max(16, payload.length + 1))
     ciphertext[0] = Math.max(0, 15 - payload.length)
     ciphertext.set(payload, 1)
@@ -587,6 +627,7 @@ interface Loaded {
   readonly stored: {
     readonly applied: readonly AppliedRecord[]
     readonly standings: readonly StandingRecord[]
+    readonly names: readonly NamedRecord[]
     readonly lacks: readonly LackRecord[]
     readonly forks: readonly ForkRecord[]
     readonly own: readonly Entry[]

@@ -13,7 +13,8 @@ import { type Ballot, Frame, type Head, Receipt, type Subscribed } from '../src/
 export type Direction = 'to-server' | 'to-device'
 
 /** Decides what becomes of a frame: the frames that go on in its place, or 'close' to break the connection. */
-export type Liar = (frame: Frame, direction: Direction, device: string) => readonly (Frame | Uint8Array)[] | 'close'
+export type Liar = (frame: Frame, direction: Direction, device: string) => Told | Promise<Told>
+type Told = readonly (Frame | Uint8Array)[] | 'close'
 
 export class Wiretap {
   /** What an oracle found. A world that is disposed of with any fails its test. */
@@ -53,7 +54,7 @@ export class Wiretap {
       const liar = this.liars.get(server)
       // What a liar makes of a frame is nobody's word; what reaches it is.
       this.#watch(frame, server, device)
-      const out = liar?.(frame, direction, device) ?? [bytes]
+      const out = liar === undefined ? [bytes] : await liar(frame, direction, device)
       if (out !== 'close') return out.map((one) => (one instanceof Uint8Array ? one : Frame.encode(one)))
       await connection[Symbol.asyncDispose]()
       throw new HeddleError('TRANSPORT_CLOSED', 'the liar closed the connection')

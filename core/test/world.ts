@@ -11,6 +11,7 @@ import {
   type BoundPlugin,
   type Clock,
   type Context,
+  type CrdtBackend,
   createCrypto,
   type Device,
   type DeviceOptions,
@@ -36,7 +37,11 @@ export interface WorldOptions {
   readonly nearest?: string
   /** How long a disk takes to make a batch durable, milliseconds. */
   readonly commitMs?: number
+  /** The backends that devices have when nothing else is said. Default: yjs. */
+  readonly crdts?: Crdts
 }
+
+export type Crdts = readonly BoundPlugin<'crdt'>[]
 
 export interface LoggedEvent {
   readonly node: string
@@ -119,10 +124,12 @@ export class World {
   /** By how much the clocks of some are ahead, milliseconds. */
   readonly #skews = new Map<string, number>()
   readonly #commitMs: number
+  readonly #crdts: Crdts
   #starts = 0
 
-  private constructor({ seed, latencyMs = 5, commitMs = 0, nearest }: WorldOptions) {
+  private constructor({ seed, latencyMs = 5, commitMs = 0, nearest, crdts = [yjs()] }: WorldOptions) {
     this.#commitMs = commitMs
+    this.#crdts = crdts
     this.random = seededRandom(seed)
     this.clock = createVirtualClock(1_700_000_000_000)
     const networkRandom = seededRandom(seed + 1)
@@ -177,15 +184,18 @@ export class World {
 
   async openDevice(
     name: string,
-    app: Pick<DeviceOptions, 'verifyMember' | 'claimIdentity' | 'followBranches'> = {}
+    app: Pick<DeviceOptions, 'verifyMember' | 'claimIdentity' | 'followBranches'> = {},
+    crdts = this.#crdts
   ): Promise<Device> {
     const context = this.contextOf(name)
     const raw = await this.#plugin(memoryTransport({ network: this.#network, host: name }), name, context)
     const transport = this.tap.wrap(raw, name)
+    const backends: CrdtBackend[] = []
+    for (const crdt of crdts) backends.push(await this.#plugin(crdt, name, context))
     const device = await openDevice({
       storage: await this.#storage(name, context),
       transports: [transport],
-      crdts: [await this.#plugin(yjs(), name, context)],
+      crdts: backends,
       context,
       ...app
     })

@@ -65,6 +65,8 @@ export interface Poison {
 
 export interface SkippedSlot {
   readonly slot: bigint
+  /** Author of its commit. */
+  readonly by: Uint8Array
   readonly cuts: readonly CutProposal[]
 }
 
@@ -436,7 +438,10 @@ export class Changes {
     }
     this.#room.followed = next
     this.#room.retainedSince = Math.min(retainedSince(this.#room), next.document.policy.retainedEpochs)
-    this.#skipped.push({ slot, cuts: next.change?.cuts ?? [] })
+    if (next.change !== undefined) {
+      const { committer, cuts } = next.change
+      this.#skipped.push({ slot, by: committer.memberId, cuts })
+    }
     this.#pending.clear(turn, slot)
     this.#restart()
     this.#hooks.followed(turn)

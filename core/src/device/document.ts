@@ -104,6 +104,7 @@ export class OpenDocument implements Document {
       ask: (value) => this.#outgoing.queueControl({ $case: 'repairRequest', value }),
       answer: (due) => this.#outgoing.queueAnswer(due),
       frozen: (member) => this.#incoming.freeze(member),
+      passedOver: (member) => this.#incoming.passedOver(member),
       misses: (member) => this.#incoming.misses(member),
       overdue: (member) => this.#incoming.overdue(member)
     })
@@ -112,7 +113,7 @@ export class OpenDocument implements Document {
       links: () => this.#following.readyLinks,
       kick: () => this.#changes.kick()
     })
-    const standings = new Standings(stored.standings)
+    const standings = new Standings(stored.standings, stored.names)
     const mayBeLate = stored.stateDuty !== undefined
     this.#incoming = new Incoming(room, { applied: stored.applied, standings, mayBeLate }, this.#repair, {
       blame: (server, error) => this.#following.blame(server, error),
@@ -164,7 +165,7 @@ export class OpenDocument implements Document {
         turn.after(() => this.#background(this.#following.follow(headOf(room).servers.servers)))
       },
       cameBack: (skipped) => {
-        for (const { slot, cuts } of skipped) this.#incoming.silence(slot, cuts)
+        for (const { slot, by, cuts } of skipped) this.#incoming.silence(slot, by, cuts)
         this.#recovery.ended()
       },
       cannotComeBack: (error) => this.#recovery.impossible(error),
@@ -175,7 +176,7 @@ export class OpenDocument implements Document {
         if (owesState) this.#outgoing.oweState(turn, room.group.epoch)
         const { change, epoch } = room.group.public
         room.alarms.entered(room.group)
-        this.#incoming.silence(epoch - 1n, change?.cuts ?? [])
+        if (change !== undefined) this.#incoming.silence(epoch - 1n, change.committer.memberId, change.cuts)
         this.#incoming.retry()
         this.#recovery.advanced()
         this.#leaving.advanced(turn)
@@ -603,10 +604,11 @@ export class OpenDocument implements Document {
 type Stored = Awaited<ReturnType<typeof readStored>>
 
 async function readStored({ store, group }: RoomStart) {
-  const [applied, standings, lacks, forks, servers, pending, decided, intents, invites, follows, stateDuty] =
+  const [applied, standings, names, lacks, forks, servers, pending, decided, intents, invites, follows, stateDuty] =
     await Promise.all([
       store.applied(),
       store.standings(),
+      store.names(),
       store.lacks(),
       store.forks(),
       store.servers(),
@@ -621,6 +623,7 @@ async function readStored({ store, group }: RoomStart) {
   return {
     applied,
     standings,
+    names,
     lacks,
     forks,
     servers,

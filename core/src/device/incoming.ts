@@ -2,7 +2,7 @@
  * Envelopes from others: in a sender's order, opened, applied to the CRDT in one batch per turn (SPEC SYNC, DEVICE).
  * What comes too early waits; what a server forged is dropped and asked for elsewhere; nothing is applied twice.
  */
-import { equalBytes, toHex } from '../bytes.js'
+import { concatBytes, equalBytes, toHex } from '../bytes.js'
 import { HeddleError } from '../errors.js'
 import { mayWrite } from '../group/index.js'
 import {
@@ -11,6 +11,7 @@ import {
   type ParsedEnvelope,
   parseEnvelope,
   type Standings,
+  type Succession,
   WaitingRoom
 } from '../sync/index.js'
 import {
@@ -20,6 +21,7 @@ import {
   type EnvelopeDigest,
   EnvelopeKind,
   type Head,
+  NamedRecord,
   Payload,
   type RepairHead,
   Role,
@@ -34,6 +36,8 @@ import type { Turn } from './store.js'
 
 /** Arrivals not looked at yet, above which servers are made to wait. */
 const arrivalBytesMax = 4 * 1024 * 1024
+/** Senders of a document over its lifetime (SPEC SRV-032). */
+const sendersMax = 4_000
 /** What may wait of senders this device does not know yet, per server: nobody can tell whether it is theirs. */
 const strangersLimits = { envelopesMax: 256, bytesMax: 4 * 1024 * 1024 }
 
@@ -74,6 +78,10 @@ export class Incoming {
   nextEpoch: bigint | undefined
   readonly #room: Room
   readonly #waiting = new WaitingRoom()
+  /** Messages of members who lost the right to write, that count if their chain leads to what was named. */
+  readonly #held = new WaitingRoom()
+  /** Members of whom what is held is to be looked at in this turn. */
+  readonly #unsettled = new Map<string, Uint8Array>()
   readonly #told = new Map<string, bigint>()
   readonly #hooks: IncomingHooks
   readonly #standings: Standings
@@ -83,7 +91,7 @@ export class Incoming {
   /** Silenced members whose head the others have to be told. */
   readonly #owed = new Set<string>()
   /** Members whose messages beyond here were applied and do not count. */
-  readonly #retracting: RepairHead[] = []
+  readonly #retracting: { readonly member: Uint8Array; readonly seq: bigint }[] = []
   /** By sender: the latest of its messages from before this device joined that nothing here covers. */
   readonly #before = new Map<string, ParsedEnvelope>()
   #overdue: Uint8Array[] = []
@@ -104,6 +112,8 @@ export class Incoming {
   /** Updates opened in this turn and not applied yet, with the head each moves. */
   #opened: OpenedMessage[] = []
   #moved = new Map<string, { readonly head: Head; readonly envelope: ParsedEnvelope | undefined }>()
+  /** Senders whose head only a state has told: the epoch of that state, or one that is not before it. */
+  readonly #secondHand = new Map<string, bigint>()
   /** Senders of whom this device has opened a message itself: from there on no other member's word moves their chain. */
   readonly #openedOf = new Set<string>()
 
@@ -117,6 +127,7 @@ export class Incoming {
       const member = toHex(head.member)
       this.#told.set(member, toldSeq)
       if (opened) this.#openedOf.add(member)
+      else if (room.joinedEpoch > 0n) this.#secondHand.set(member, room.group.epoch)
       if (head.seq > toldSeq && standings.isSilenced(head.member)) this.#owed.add(member)
     }
     for (const member of standings.silenced()) if (this.isBehind(member)) this.#fetchBehind(member)
@@ -124,7 +135,7 @@ export class Incoming {
   }
 
   get waiting(): number {
-    return this.#waiting.count
+    return this.#waiting.count + this.#held.count
   }
 
   /** Whether something of this sender waits for what came before it. */
@@ -140,7 +151,7 @@ export class Incoming {
     const limit = this.#standings.limitOf(member)
     const isGone = group.public.member(member) === undefined
     const last = isGone && limit !== undefined && limit < seq ? limit : seq
-    return last > vector.seqOf(member)
+    return last > vector.seqOf(member) && this.#held.peek(member, last) === undefined
   }
 
   /** Whether more of a member who lost the right to write counts than is here. */
@@ -166,6 +177,11 @@ export class Incoming {
     return this.#owed.size > 0
   }
 
+  /** Where a member's chain stood before content that did not count. */
+  passedOver(member: Uint8Array): RepairHead | undefined {
+    return this.#standings.passedOver(member)
+  }
+
   /** Whether others may be told that this device has all of this member up to its head. */
   mayName(member: Uint8Array): boolean {
     return this.#standings.mayName(member)
@@ -176,14 +192,17 @@ export class Incoming {
     this.#standings.clearPassedOver(this.#room.group.memberId)
   }
 
-  /** A commit took the right to write of some members (SPEC SYNC-020). */
-  silence(slot: bigint, cuts: readonly CutProposal[]): void {
+  /** The commit of this slot, by the member `by`, took the right to write of some members (SPEC SYNC-020). */
+  silence(slot: bigint, by: Uint8Array, cuts: readonly CutProposal[]): void {
     const { vector, group } = this.#room
     for (const cut of cuts) {
       const { member } = cut
       const isSelf = equalBytes(member, group.memberId)
       const applied = vector.get(member)
-      this.#standings.silence(slot, cut, isSelf || isStrict(group) ? undefined : applied)
+      this.#standings.silence(slot, by, cut, applied?.seq ?? 0n, {
+        ownCounts: !isSelf && !isStrict(group),
+        isOnChain: () => isSelf || this.#isOnChain(cut)
+      })
       this.#waiting.drop(member)
       if (isSelf && applied !== undefined && applied.seq > cut.seq) this.#standings.passOver(cut)
       if (isSelf) continue
@@ -196,24 +215,24 @@ export class Incoming {
 
   /** Takes back what does not count of a member whose messages are applied here (SPEC SYNC-029). */
   #retract(member: Uint8Array): void {
-    const { vector } = this.#room
-    const limit = this.#standings.named(member) ?? chainBefore(member)
-    if (vector.seqOf(member) > limit.seq) this.#retracting.push(limit)
+    const seq = this.#standings.countedOf(member)
+    if (this.#room.vector.seqOf(member) > seq) this.#retracting.push({ member, seq })
   }
 
   /** The log without what was taken back; the live document still has it and must end. */
   async #applyRetraction(turn: Turn): Promise<HeddleError | undefined> {
     const { replica, store, vector, id } = this.#room
     let taken = false
-    for (const limit of this.#retracting.splice(0)) {
-      if (!replica.retract(turn, limit.member, limit.seq)) continue
+    for (const { member, seq } of this.#retracting.splice(0)) {
+      const retracted = replica.retract(turn, member, seq)
+      if (retracted === undefined) continue
       taken = true
-      if (limit.seq > 0n) {
-        vector.advance(limit)
-        this.#putApplied(turn, limit)
+      if (retracted.last !== undefined) {
+        vector.advance(retracted.last)
+        this.#putApplied(turn, retracted.last)
       } else {
-        vector.forget(limit.member)
-        turn.del(store.key('applied', limit.member))
+        vector.forget(member)
+        turn.del(store.key('applied', member))
       }
     }
     if (!taken) return undefined
@@ -221,6 +240,12 @@ export class Incoming {
     if (local !== undefined) await keepLocal(this.#room, turn, local)
     const message = `edits of a removed member were taken back from document ${id}: close the document and open it again`
     return new HeddleError('CRDT_TAINTED', message)
+  }
+
+  /** Whether this head is one that the member's chain has come past here. Asked in strict mode, where that is marked. */
+  #isOnChain({ member, seq, hash }: RepairHead): boolean {
+    const marked = this.#room.replica.markOf(member, seq) ?? this.#room.vector.get(member)
+    return marked === undefined || marked.seq !== seq || equalBytes(marked.hash, hash)
   }
 
   #fetchBehind(member: Uint8Array): void {
@@ -279,6 +304,9 @@ export class Incoming {
       }
       if (throughPosition !== undefined && !this.#overflowed) positions.set(server, throughPosition)
     }
+    const unsettled = [...this.#unsettled.values()]
+    this.#unsettled.clear()
+    for (const member of unsettled) await this.#settleHeld(member)
     for (const [key, { member, seq }] of this.#dropped)
       if (this.#room.vector.seqOf(member) >= seq || this.#repair.isForked(key)) this.#dropped.delete(key)
     if (this.#waiting.count === 0 && this.#dropped.size === 0) this.#overflowed = false
@@ -300,7 +328,8 @@ export class Incoming {
   noteTold(turn: Turn, head: Head): void {
     this.#told.set(toHex(head.member), head.seq)
     this.#owed.delete(toHex(head.member))
-    if (this.#standings.strict && !equalBytes(head.member, this.#room.group.memberId)) this.#standings.name(head, 0n)
+    // Being told by this device, it was named before a removal that comes now.
+    if (this.#standings.strict) this.#standings.name(this.#room.group.memberId, head, head.seq, () => true)
     this.#putApplied(turn, head)
   }
 
@@ -329,6 +358,10 @@ export class Incoming {
     const { member, seq, epoch, kind } = envelope.header
     if (equalBytes(member, group.memberId)) return
     const succession = vector.succession(envelope)
+    if (this.#isContradicted(envelope, succession)) {
+      this.#rebase(envelope)
+      return await this.#take(envelope, server)
+    }
     if (succession === 'duplicate' || succession === 'old') return
     if (this.#repair.isForked(toHex(member))) return
     if (epoch < joinedEpoch) return this.#noteBefore(envelope)
@@ -349,7 +382,9 @@ export class Incoming {
       if (room.add(envelope)) this.#strangers.set(server ?? '', room)
       return
     }
-    if (epoch <= group.epoch && this.#standings.judge(member, epoch, seq) === 'beyond') {
+    const verdict = epoch <= group.epoch ? this.#standings.judge(member, epoch, seq) : 'counts'
+    if (verdict === 'open' && this.#hold(envelope, server)) return
+    if (verdict !== 'counts') {
       // Of one that is gone it is fetched again should somebody name it.
       if (group.public.member(member) === undefined) return
       if (succession === 'next') {
@@ -371,7 +406,10 @@ export class Incoming {
       } else if (epoch > group.epoch && (this.nextEpoch === undefined || epoch < this.nextEpoch)) {
         this.nextEpoch = epoch
       }
-      if (succession === 'gap') this.#missing.push(member)
+      if (succession === 'gap') {
+        this.#missing.push(member)
+        if (this.#held.has(member)) this.#unsettled.set(toHex(member), member)
+      }
       return
     }
     if (await this.#open(envelope, succession === 'gap', server)) await this.#takeSuccessor(member, seq)
@@ -398,9 +436,80 @@ export class Incoming {
     this.retry()
   }
 
+  /**
+   * Whether a member's own message shows that a state was wrong about its chain: it does not follow, or was sealed after
+   * what the state says came later.
+   */
+  #isContradicted(envelope: ParsedEnvelope, succession: Succession): boolean {
+    const { member, epoch } = envelope.header
+    const toldIn = this.#secondHand.get(toHex(member))
+    if (toldIn === undefined || epoch < this.#room.joinedEpoch || this.#repair.isForked(toHex(member))) return false
+    return (succession === 'conflict' || (succession === 'old' && epoch > toldIn)) && this.#isGenuine(envelope)
+  }
+
+  /** The chain goes on with what the member signed itself, and the members are asked for what came before. */
+  #rebase({ header: { member, seq, previous } }: ParsedEnvelope): void {
+    const { vector } = this.#room
+    this.#secondHand.delete(toHex(member))
+    this.#repair.lacks(chainBefore(member))
+    if (seq === 1n) vector.forget(member)
+    else vector.advance({ member, seq: seq - 1n, hash: previous.slice() })
+  }
+
+  /** From here on the member's chain is known by its own word. */
+  #noteOpened(member: Uint8Array): void {
+    this.#openedOf.add(toHex(member))
+    this.#secondHand.delete(toHex(member))
+  }
+
   async #takeSuccessor(member: Uint8Array, seq: bigint): Promise<void> {
     const successor = this.#waiting.take(member, seq + 1n)
     if (successor !== undefined) await this.#take(successor, undefined)
+  }
+
+  /** Keeps what counts if its chain leads to what somebody has named. False when there is no room for it. */
+  #hold(envelope: ParsedEnvelope, server: string | undefined): boolean {
+    if (server !== undefined && !this.#mayWait(envelope, server)) return true
+    const { member, seq } = envelope.header
+    if (!this.#held.add(envelope)) return false
+    this.#unsettled.set(toHex(member), member)
+    if (seq > this.#room.vector.seqOf(member) + 1n && this.#held.peek(member, seq - 1n) === undefined)
+      this.#missing.push(member)
+    return true
+  }
+
+  /**
+   * Follows a silenced member's chain through what is held: up to the last message that was named, hash and all, it
+   * counts. When the member has gone on in a later epoch, the rest of it does not.
+   */
+  async #settleHeld(member: Uint8Array): Promise<void> {
+    const { vector, group } = this.#room
+    const chain: ParsedEnvelope[] = []
+    let counting = 0
+    for (let head = vector.position(member), first = true; ; first = false) {
+      const next = this.#held.peek(member, head.seq + 1n)
+      if (
+        next === undefined ||
+        !(first ? vector.succession(next) === 'next' : equalBytes(next.header.previous, head.hash))
+      )
+        break
+      chain.push(next)
+      head = { member, seq: next.header.seq, hash: next.hash }
+      if (this.#standings.isNamed(head)) counting = chain.length
+    }
+    const last = chain[counting - 1]
+    if (last !== undefined) this.#standings.count({ ...last.header, hash: last.hash })
+    const end = chain.at(-1)?.header.seq ?? vector.seqOf(member)
+    const goesOn = group.public.member(member) !== undefined && this.#waiting.peek(member, end + 1n) !== undefined
+    for (const envelope of chain.slice(0, counting)) {
+      this.#held.take(member, envelope.header.seq)
+      await this.#take(envelope, undefined)
+    }
+    for (const envelope of goesOn ? chain.slice(counting) : []) {
+      this.#held.take(member, envelope.header.seq)
+      this.#passOver(envelope)
+    }
+    if (goesOn) await this.#takeSuccessor(member, end)
   }
 
   /** The chain of a present member moves on without what does not count. */
@@ -439,7 +548,7 @@ export class Incoming {
       if (error.code === 'FORK') this.#room.alarms.raise(member, epoch, group)
       // The sender did sign it: its chain goes on without what it holds, but does not begin there.
       if (begins) return false
-      this.#openedOf.add(toHex(member))
+      this.#noteOpened(member)
       if (error.code === 'UNDECRYPTABLE' && kind !== EnvelopeKind.ENVELOPE_KIND_CONTROL)
         this.#repair.lacks(this.#room.vector.position(member))
       this.#advance(head, [], envelope)
@@ -484,6 +593,7 @@ export class Incoming {
   /** Nothing more of this sender is taken. */
   freeze(member: Uint8Array): void {
     this.#waiting.drop(member)
+    this.#held.drop(member)
   }
 
   #forged({ header }: ParsedEnvelope, server: string | undefined, cause: unknown): void {
@@ -498,13 +608,13 @@ export class Incoming {
       throw new HeddleError('FORBIDDEN', 'the sender may not write')
     }
     try {
-      this.#openedOf.add(toHex(head.member))
+      this.#noteOpened(head.member)
       switch (kind) {
         case EnvelopeKind.ENVELOPE_KIND_UPDATE: {
           const { deps, updates, repair, epochAuthenticator } = Payload.decode(plaintext)
           this.#checkTag(head, epoch, epochAuthenticator)
           this.#advance(head, updates, envelope)
-          this.#noteDeps(deps, epoch)
+          this.#noteDeps(head.member, deps, epoch)
           if (repair !== undefined) this.#repair.onAnswer(repair)
           break
         }
@@ -512,7 +622,7 @@ export class Incoming {
           const { deps, control, epochAuthenticator } = ControlPayload.decode(plaintext)
           this.#checkTag(head, epoch, epochAuthenticator)
           this.#advance(head, [], envelope)
-          this.#noteDeps(deps, epoch)
+          this.#noteDeps(head.member, deps, epoch)
           if (control !== undefined) this.#hooks.control(control, head, role)
           break
         }
@@ -533,14 +643,19 @@ export class Incoming {
   }
 
   /** A member names how far it has applied others: of those who lost the right to write, that much counts. */
-  #noteDeps(deps: readonly Head[], epoch: bigint): void {
+  #noteDeps(by: Uint8Array, deps: readonly Head[], epoch: bigint): void {
+    const { vector, group } = this.#room
     for (const head of deps) {
-      const { member } = head
-      if (isStrict(this.#room.group) && this.#standings.isAfterSilence(member, epoch)) continue
-      if (!this.#standings.name(head, this.#room.vector.seqOf(member))) continue
-      if (equalBytes(member, this.#room.group.memberId)) continue
+      const { member, seq } = head
+      // Ids that nobody has would be kept for ever.
+      if (vector.get(member) === undefined && !group.wasMember(member)) continue
+      if (isStrict(group) && this.#standings.isAfterSilence(member, epoch)) continue
+      const isOnChain = () => this.#isOnChain(head)
+      if (!this.#standings.name(by, head, vector.seqOf(member), isOnChain) || equalBytes(member, group.memberId))
+        continue
+      if (this.#held.has(member)) this.#unsettled.set(toHex(member), member)
       if (this.isBehind(member)) this.#fetchBehind(member)
-      const missed = this.#standings.takeMissed(member)
+      const missed = this.#standings.takeMissed(member, seq)
       if (missed !== undefined) this.#repair.lacks(missed)
     }
   }
@@ -562,13 +677,19 @@ export class Incoming {
       !this.#openedOf.has(toHex(member)) &&
       !equalBytes(member, group.memberId) &&
       !equalBytes(member, head.member)
-    const ahead = heads.filter((one) => one.seq > vector.seqOf(one.member) && mayLead(one))
+    // Of ids nobody has no more are kept than a document has senders.
+    let room = sendersMax - vector.size
+    const isKept = ({ member }: Head) => vector.get(member) !== undefined || group.wasMember(member) || room-- > 0
+    const ahead = heads.filter((one) => one.seq > vector.seqOf(one.member) && mayLead(one) && isKept(one))
     // An update of the state holds what a joiner cannot open, whoever's chain it belongs to; and one that a sender's chain
     // begins with may hold what the document began with, which is in no message.
     const isDifferent = kind !== EnvelopeKind.ENVELOPE_KIND_STATE || head.seq === 1n
     const isNews = begins || ahead.length > 0 || (joinedEpoch > 0n && isDifferent)
     this.#advance(head, isNews ? [state] : [], envelope)
-    for (const known of ahead) this.#advance(known, [], undefined)
+    for (const known of ahead) {
+      this.#advance(known, [], undefined)
+      this.#secondHand.set(toHex(known.member), envelope.header.epoch)
+    }
     if (ahead.length > 0 || begins) this.retry()
   }
 
@@ -576,18 +697,23 @@ export class Incoming {
     const key = toHex(head.member)
     this.#room.vector.advance(head)
     this.#moved.set(key, { head, envelope })
-    this.#standings.reached(key, head.seq)
-    if (updates.length > 0) this.#opened.push({ updates, head })
+    this.#standings.reached(key, head)
+    if (updates.length > 0 || this.#standings.strict) this.#opened.push({ updates, head })
     this.applied++
   }
 
   /** Makes durable how much counts of whom; call it last in a turn. */
   write(turn: Turn): void {
     const { store, replica } = this.#room
-    if (this.#standings.strict) replica.settle(turn, (member, seq) => seq <= (this.#standings.named(member)?.seq ?? 0n))
-    for (const { member, record } of this.#standings.takeChanges()) {
+    if (this.#standings.strict) replica.settle(turn, (member, seq) => seq <= this.#standings.countedOf(member))
+    const { standings, names } = this.#standings.takeChanges()
+    for (const { member, record } of standings) {
       if (record === undefined) turn.del(store.key('standing', member))
       else turn.put(store.key('standing', member), StandingRecord.encode(record))
+    }
+    for (const { member, by, record } of names) {
+      if (record === undefined) turn.del(store.key('named', concatBytes(member, by)))
+      else turn.put(store.key('named', concatBytes(member, by)), NamedRecord.encode(record))
     }
   }
 
@@ -604,7 +730,9 @@ export class Incoming {
     }
     const tainted = await applyMessages(this.#room, turn, opened)
     if (tainted === undefined && moved.size > 0)
-      turn.after(() => this.#room.emit({ type: 'applied', messages: opened.length }))
+      turn.after(() =>
+        this.#room.emit({ type: 'applied', messages: opened.filter(({ updates }) => updates.length > 0).length })
+      )
     return tainted
   }
 }

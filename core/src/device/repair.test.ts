@@ -57,6 +57,7 @@ function device(heads: readonly Head[], stored = nothing, versionBytes = 10, rol
     ask: (request) => asked.push(request),
     answer: (due) => answered.push(due),
     frozen: () => {},
+    passedOver: () => undefined,
     misses: () => isBehind,
     overdue: (member) => overdue.push(toHex(member))
   })

@@ -68,6 +68,8 @@ export interface RepairHooks {
   answer(due: DueAnswer): void
   /** Nothing more of this member is taken. */
   frozen(member: Uint8Array): void
+  /** Where the chain of a member stood before content that was passed over, if any was. */
+  passedOver(member: Uint8Array): RepairHead | undefined
   /** Whether what was behind still is: nothing has brought it. */
   misses(member: Uint8Array): boolean
   /** It has been so for long enough; the members are asked. */
@@ -281,9 +283,10 @@ export class Repair {
     return { position, attempts: 0, dueMs: context.clock.now() + askMsMax * pool.random(), alike: new Set() }
   }
 
-  /** Where this device stands in a member's chain: before what it lacks. */
+  /** Where this device stands in a member's chain: before what it lacks, or has passed over. */
   #position(member: Uint8Array): RepairHead {
-    return this.#lacks.get(toHex(member))?.position ?? this.#room.vector.position(member)
+    const lack = this.#lacks.get(toHex(member))?.position
+    return lack ?? this.#hooks.passedOver(member) ?? this.#room.vector.position(member)
   }
 
   #isNews(position: RepairHead): boolean {

@@ -3,7 +3,7 @@
  * The log is written update by update; when it outgrows the snapshot, the two become a new snapshot, so that the cost of
  * an edit does not depend on the document's age.
  */
-import { concatBytes, equalBytes, readU64, u64Bytes } from '../bytes.js'
+import { concatBytes, equalBytes, readU64, toHex, u64Bytes } from '../bytes.js'
 import { HeddleError } from '../errors.js'
 import type { CrdtBackend, CrdtDoc } from '../plugin/index.js'
 import type { Head } from '../wire/index.js'
@@ -63,10 +63,18 @@ export class Replica {
   }
 
   /** `count` entries of the log from `entry` on are a member's message, which may have to be taken back (SPEC SYNC-029). */
-  mark(turn: Turn, entry: bigint, count: number, { member, seq }: Head): void {
-    if (count === 0) return
-    this.#tail.push({ entry, count: BigInt(count), member, seq })
-    turn.put(this.#store.key('tail', entry), concatBytes(u64Bytes(BigInt(count)), u64Bytes(seq), member))
+  mark(turn: Turn, entry: bigint, count: number, head: Head): void {
+    this.#tail.push({ entry, count: BigInt(count), head, settled: false })
+    turn.put(this.#tailKey(head), concatBytes(u64Bytes(entry), u64Bytes(BigInt(count)), head.hash))
+  }
+
+  /** The marked message of this number. */
+  markOf(member: Uint8Array, seq: bigint): Head | undefined {
+    return this.#tail.find(({ head }) => head.seq === seq && equalBytes(head.member, member))?.head
+  }
+
+  #tailKey({ member, seq }: Head): Uint8Array {
+    return this.#store.key('tail', concatBytes(member, u64Bytes(seq)))
   }
 
   /** Number of the next entry of the log. */
@@ -74,28 +82,33 @@ export class Replica {
     return this.#nextEntry
   }
 
-  /** Forgets which entries could be taken back, where they cannot any more. */
+  /** Forgets which entries could be taken back, where they cannot any more, but for the last of each member. */
   settle(turn: Turn, isSettled: (member: Uint8Array, seq: bigint) => boolean): void {
-    if (this.#tail.length === 0) return
-    this.#tail = this.#tail.filter(({ entry, member, seq }) => {
-      const settled = isSettled(member, seq)
-      if (settled) turn.del(this.#store.key('tail', entry))
-      return !settled
+    const settled = this.#tail.filter((one) => {
+      one.settled ||= isSettled(one.head.member, one.head.seq)
+      return one.settled
     })
+    const last = new Map(settled.map((one) => [toHex(one.head.member), one]))
+    const gone = new Set(settled.filter((one) => last.get(toHex(one.head.member)) !== one))
+    if (gone.size === 0) return
+    for (const { head } of gone) turn.del(this.#tailKey(head))
+    this.#tail = this.#tail.filter((one) => !gone.has(one))
   }
 
   /**
-   * Takes a member's messages beyond a number out of the log; the live document still has them and must end. False when
-   * there is nothing to take back.
+   * Takes a member's messages beyond a number out of the log; the live document still has them and must end. Undefined
+   * when there is nothing to take back; `last`: the head of the last message that stays, if it is known.
    */
-  retract(turn: Turn, member: Uint8Array, beyondSeq: bigint): boolean {
-    const gone = this.#tail.filter((one) => equalBytes(one.member, member) && one.seq > beyondSeq)
-    for (const { entry, count } of gone) {
-      turn.del(this.#store.key('tail', entry))
+  retract(turn: Turn, member: Uint8Array, beyondSeq: bigint): { readonly last: Head | undefined } | undefined {
+    const marked = this.#tail.filter(({ head }) => equalBytes(head.member, member))
+    const gone = marked.filter(({ head }) => head.seq > beyondSeq)
+    if (!gone.some(({ count }) => count > 0n)) return undefined
+    for (const { entry, count, head } of gone) {
+      turn.del(this.#tailKey(head))
       for (let i = entry; i < entry + count; i++) turn.del(this.#store.key('log', i))
     }
     this.#tail = this.#tail.filter((one) => !gone.includes(one))
-    return gone.length > 0
+    return { last: marked.filter(({ head }) => head.seq <= beyondSeq).at(-1)?.head }
   }
 
   /** Logs updates without applying them here: those of a document that is broken and will be opened from its log. */
@@ -162,7 +175,8 @@ export class Replica {
    * CRDT holds local changes no turn has taken: stored as a part of the state, they would never be sent after a crash.
    */
   compact(turn: Turn): void {
-    if (this.#logEntries < compactionEntriesMin || this.#tail.length > 0) return
+    if (this.#logEntries < compactionEntriesMin || this.#tail.some(({ settled, count }) => !settled && count > 0n))
+      return
     if (this.#logBytes < Math.max(compactionBytesMin, this.#snapshotBytes)) return
     const local = this.peek()
     if (local !== undefined && (this.#flushed === undefined || !equalBytes(local, this.#flushed))) return
@@ -189,12 +203,13 @@ export class Replica {
   }
 }
 
-/** `count` entries of the log, from `entry` on, are message `seq` of a member. */
+/** `count` entries of the log, from `entry` on, are the message of a member that this head ends. */
 interface TailEntry {
   readonly entry: bigint
   readonly count: bigint
-  readonly member: Uint8Array
-  readonly seq: bigint
+  readonly head: Head
+  /** It cannot be taken back any more: its head says where the chain ends when what follows is. */
+  settled: boolean
 }
 
 interface StoredState {
@@ -210,10 +225,10 @@ async function readState(store: DocumentStore): Promise<StoredState> {
     throw new HeddleError('STORAGE_CORRUPT', 'the stored snapshot is too short')
   const entries = await store.entries('log')
   const tail = (await store.entries('tail')).map(({ key, value }) => ({
-    entry: readU64(key),
-    count: readU64(value),
-    seq: readU64(value, 8),
-    member: value.slice(16)
+    entry: readU64(value),
+    count: readU64(value, 8),
+    head: { member: key.slice(0, 16), seq: readU64(key, 16), hash: value.slice(16) },
+    settled: false
   }))
   const last = entries.at(-1)
   const snapshotEnd = stored === undefined ? 0n : readU64(stored)

@@ -18,6 +18,7 @@ import {
   InviteRecord,
   JoinRecord,
   LackRecord,
+  NamedRecord,
   PendingCommitRecord,
   ServerProgressRecord,
   StandingRecord,
@@ -41,6 +42,7 @@ const kinds = {
   invite: 'v',
   stateDuty: 'S',
   standing: 'r',
+  named: 'w',
   lack: 'k',
   fork: 'f',
   tail: 't',
@@ -265,6 +267,10 @@ export class DocumentStore {
 
   async standings(): Promise<StandingRecord[]> {
     return (await this.entries('standing')).map(({ value }) => decodeRecord(StandingRecord, value, 'standing'))
+  }
+
+  async names(): Promise<NamedRecord[]> {
+    return (await this.entries('named')).map(({ value }) => decodeRecord(NamedRecord, value, 'named head'))
   }
 
   async lacks(): Promise<LackRecord[]> {

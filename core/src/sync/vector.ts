@@ -29,6 +29,11 @@ export class StateVector {
     for (const member of untold) this.#changed.add(toHex(member))
   }
 
+  /** Members with a head. */
+  get size(): number {
+    return this.#heads.size
+  }
+
   get(member: Uint8Array): Head | undefined {
     return this.#heads.get(toHex(member))
   }

@@ -46,6 +46,11 @@ export class WaitingRoom {
     return this.#bySender.has(toHex(member))
   }
 
+  /** A sender's envelope with this number, which stays in the room. */
+  peek(member: Uint8Array, seq: bigint): ParsedEnvelope | undefined {
+    return this.#bySender.get(toHex(member))?.get(seq)
+  }
+
   /** Takes a sender's envelope with this number out of the room. */
   take(member: Uint8Array, seq: bigint): ParsedEnvelope | undefined {
     const key = toHex(member)

@@ -12,6 +12,7 @@ import { type WebSocket, WebSocketServer } from 'ws'
 import { type Address, parseAddress, subprotocol } from './address.js'
 import type { Signer } from './crypto/index.js'
 import { authenticateClient } from './handshake/index.js'
+import type { HttpMount } from './mount.js'
 import type { MuxConnection } from './mux/index.js'
 import { isNamed } from './options.js'
 import { AsyncQueue } from './queue.js'
@@ -129,7 +130,7 @@ export class WebSocketListener implements Listener {
       }
     } else if (path === this.#address.path) {
       response.writeHead(426, { Upgrade: 'websocket' }).end('This is a WebSocket.\n')
-    } else {
+    } else if (!this.#isMounted(request, (mount) => mount.request(request, response))) {
       response.writeHead(404).end()
     }
   }
@@ -141,17 +142,30 @@ export class WebSocketListener implements Listener {
     socket.on('error', (error) =>
       this.#host.context.log('debug', 'websocket.socket-error', { remote, message: error.message })
     )
+    const isOwn = pathOf(request) === this.#address.path
+    if (!isOwn && this.#isMounted(request, (mount) => mount.upgrade(request, socket, head))) return
     if (this.#authenticating + this.connections.size >= this.#host.options.pendingConnectionsMax) {
       this.#host.counters.refusedBusy += 1
       this.#host.context.log('warn', 'websocket.busy', { remote })
       refuse(socket, '503 Too many connections are waiting')
-    } else if (pathOf(request) !== this.#address.path) {
+    } else if (!isOwn) {
       refuse(socket, '404 Not Found')
     } else if (!offered.includes(this.#protocol)) {
       this.#refused(new Error(`offers "${offered.join().slice(0, 100)}", not "${this.#protocol}"`), remote)
       refuse(socket, `400 This listener speaks ${this.#protocol}`)
     } else {
       this.#upgrader.handleUpgrade(request, socket, head, (ws) => void this.#authenticate(ws, remote))
+    }
+  }
+
+  /** Whether one of the mounts took what it was offered. One that throws has lost it. */
+  #isMounted({ socket }: IncomingMessage, offer: (mount: HttpMount) => boolean): boolean {
+    try {
+      return this.#host.options.mounts.some(offer)
+    } catch (error) {
+      this.#host.context.log('error', 'websocket.mount-failed', { message: String(error) })
+      socket.destroy()
+      return true
     }
   }
 

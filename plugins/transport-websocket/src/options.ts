@@ -1,6 +1,7 @@
 /** The options of the WebSocket transport, their defaults and their checks; the same in Node and in browsers. */
 import type { Counters } from './counters.js'
 import { STREAMS_MAX_MAX, WINDOW_BYTES_MAX, WINDOW_BYTES_MIN } from './handshake/index.js'
+import type { HttpMount } from './mount.js'
 
 export type Health = (counters: Readonly<Counters>) => object
 
@@ -12,6 +13,8 @@ export interface WebSocketOptions {
   readonly names?: readonly string[]
   /** Answers GET /healthz with its result as JSON; gets what the transport has counted. */
   readonly health?: Health
+  /** Others on the same port, for paths that are not Heddle's; disposed of with the transport. */
+  readonly mounts?: readonly HttpMount[]
   /** PEM texts. `key` and `cert` for listening on wss, `ca` to trust more than the system does when dialling. */
   readonly tls?: { readonly key?: string; readonly cert?: string; readonly ca?: string }
   /** Silence after which the peer is pinged. Default 5000. */
@@ -51,6 +54,7 @@ type NumberName = keyof typeof NUMBERS
 export type ResolvedOptions = Readonly<Record<NumberName, number>> & {
   readonly names: readonly string[]
   readonly health: Health | undefined
+  readonly mounts: readonly HttpMount[]
   readonly tls: { readonly key?: string; readonly cert?: string; readonly ca?: string }
 }
 
@@ -61,7 +65,7 @@ export function parseOptions(value: unknown): ResolvedOptions {
   }
   const given: Readonly<Record<string, unknown>> = { ...value }
   const numbers = Object.keys(NUMBERS) as NumberName[]
-  const known: readonly string[] = [...numbers, 'names', 'health', 'tls']
+  const known: readonly string[] = [...numbers, 'names', 'health', 'mounts', 'tls']
   const unknown = Object.keys(given).find((key) => !known.includes(key))
   if (unknown !== undefined) throw new Error(`unknown option "${unknown}"; there are ${known.join(', ')}`)
   const parsed = Object.fromEntries(numbers.map((name) => [name, parseNumber(name, given[name])])) as Record<
@@ -71,7 +75,13 @@ export function parseOptions(value: unknown): ResolvedOptions {
   if (parsed.deadAfterMs <= parsed.pingIntervalMs) {
     throw new Error(`"deadAfterMs" (${parsed.deadAfterMs}) must be above "pingIntervalMs" (${parsed.pingIntervalMs})`)
   }
-  return { ...parsed, names: parseNames(given.names), health: parseHealth(given.health), tls: parseTls(given.tls) }
+  return {
+    ...parsed,
+    names: parseNames(given.names),
+    health: parseHealth(given.health),
+    mounts: parseMounts(given.mounts),
+    tls: parseTls(given.tls)
+  }
 }
 
 function parseNumber(name: NumberName, value: unknown): number {
@@ -95,6 +105,20 @@ function parseHealth(value: unknown): Health | undefined {
   if (value === undefined) return undefined
   if (typeof value !== 'function') throw new Error('"health" must be a function that returns an object')
   return value as Health
+}
+
+function parseMounts(value: unknown): readonly HttpMount[] {
+  if (value === undefined) return []
+  if (!Array.isArray(value) || !value.every(isMount)) {
+    throw new Error('"mounts" must be a list of objects with "request", "upgrade" and [Symbol.asyncDispose]')
+  }
+  return [...value]
+}
+
+function isMount(value: unknown): value is HttpMount {
+  if (typeof value !== 'object' || value === null) return false
+  const { request, upgrade, [Symbol.asyncDispose]: dispose } = value as Partial<HttpMount>
+  return [request, upgrade, dispose].every((method) => typeof method === 'function')
 }
 
 function parseTls(value: unknown): ResolvedOptions['tls'] {

@@ -29,6 +29,7 @@ export class NodeTransport extends DiallingTransport {
       afterTurn: (callback) => void setImmediate(callback),
       close: () => {}
     })
+    for (const mount of options.mounts) this.host.keep(mount)
   }
 
   async listen(options: ListenOptions): Promise<Listener> {

@@ -18,6 +18,7 @@ describe('the options', () => {
       connectionsMax: 10_000,
       names: [],
       health: undefined,
+      mounts: [],
       tls: {}
     })
   })
@@ -32,6 +33,8 @@ describe('the options', () => {
     [{ names: 'localhost' }, /"names" must be a list/],
     [{ names: ['a b'] }, /"names" must be a list/],
     [{ health: {} }, /"health" must be a function/],
+    [{ mounts: {} }, /"mounts" must be a list/],
+    [{ mounts: [{ request: () => true }] }, /"mounts" must be a list/],
     [{ tls: { key: 'key.pem' } }, /"tls.key" must be a PEM text/],
     [{ tls: { key: '-----BEGIN' } }, /both key and cert/],
     [{ tls: { pfx: '' } }, /"tls.pfx"/],

@@ -72,6 +72,7 @@ export {
   JoinRecord,
   LackRecord,
   MailboxRecord,
+  NamedRecord,
   PendingCommitRecord,
   SenderRecord,
   ServerProgressRecord,

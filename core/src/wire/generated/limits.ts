@@ -225,6 +225,7 @@ export const LIMITS = {
   IdentityRecord: { maxSize: 128, secretKey: { bytesMin: 32, bytesMax: 32 } },
   AppliedRecord: { maxSize: 128 },
   StandingRecord: { maxSize: 256, member: { bytesMin: 16, bytesMax: 16 } },
+  NamedRecord: { maxSize: 128, by: { bytesMin: 16, bytesMax: 16 } },
   LackRecord: { maxSize: 128 },
   ForkRecord: { maxSize: 1024, member: { bytesMin: 16, bytesMax: 16 } },
   ServerProgressRecord: { maxSize: 64 },

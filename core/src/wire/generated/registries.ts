@@ -210,7 +210,8 @@ export const STORAGE_RECORDS = {
   PendingCommitRecord: { device: { number: 0x70, ofDocument: true, key: 'number of the commit in its slot' } },
   StandingRecord: { device: { number: 0x72, ofDocument: true, key: 'member' } },
   ServerProgressRecord: { device: { number: 0x73, ofDocument: true, key: 'server' } },
-  InviteRecord: { device: { number: 0x76, ofDocument: true, key: 'mailbox' } }
+  InviteRecord: { device: { number: 0x76, ofDocument: true, key: 'mailbox' } },
+  NamedRecord: { device: { number: 0x77, ofDocument: true, key: 'member, who named it' } }
 } as const satisfies Readonly<Record<string, StorageRecordEntry>>
 
 export type StorageRecordName = keyof typeof STORAGE_RECORDS

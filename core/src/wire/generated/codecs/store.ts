@@ -334,13 +334,13 @@ export const StandingRecord: Codec<types.StandingRecord> = /* @__PURE__ */ codec
 
 const standingRecordShape: Shape = {
   name: 'StandingRecord',
-  fields: { 1: 'member', 2: 'named', 3: 'silenced', 4: 'silenced_slot', 5: 'passed_over' }
+  fields: { 1: 'member', 2: 'counted', 3: 'silenced', 4: 'silenced_slot', 5: 'passed_over' }
 }
 
 export function readStandingRecord(reader: Reader, end: number): types.StandingRecord {
   reader.size(end, 256, 'StandingRecord')
   let member: Uint8Array = emptyBytes
-  let named: fromSync.RepairHead | undefined
+  let counted: bigint = 0n
   let silenced: boolean = false
   let silencedSlot: bigint = 0n
   let passedOver: fromSync.RepairHead | undefined
@@ -354,16 +354,16 @@ export function readStandingRecord(reader: Reader, end: number): types.StandingR
         seen = reader.once(seen, 1, 'StandingRecord.member')
         member = reader.bytes(end, 16, 16, 'StandingRecord.member')
         break
-      case 18:
-        reader.unset(named, 'StandingRecord.named')
-        named = readRepairHead(reader, reader.length(end, 'StandingRecord.named'))
+      case 16:
+        seen = reader.once(seen, 2, 'StandingRecord.counted')
+        counted = reader.uint64(end, 'StandingRecord.counted')
         break
       case 24:
-        seen = reader.once(seen, 2, 'StandingRecord.silenced')
+        seen = reader.once(seen, 4, 'StandingRecord.silenced')
         silenced = reader.bool(end, 'StandingRecord.silenced')
         break
       case 32:
-        seen = reader.once(seen, 4, 'StandingRecord.silenced_slot')
+        seen = reader.once(seen, 8, 'StandingRecord.silenced_slot')
         silencedSlot = reader.uint64(end, 'StandingRecord.silenced_slot')
         break
       case 42:
@@ -375,17 +375,15 @@ export function readStandingRecord(reader: Reader, end: number): types.StandingR
     }
   }
   if ((seen & 1) === 0) throw reader.error('required', 'StandingRecord.member')
-  return { member, named, silenced, silencedSlot, passedOver }
+  return { member, counted, silenced, silencedSlot, passedOver }
 }
 
 export function putStandingRecord(sink: Sink, message: types.StandingRecord): void {
   sink.tag(10)
   sink.bytes(message.member, 16, 16, 'StandingRecord.member')
-  if (message.named !== undefined) {
-    sink.tag(18)
-    sink.begin()
-    putRepairHead(sink, message.named)
-    sink.end()
+  if (message.counted !== 0n) {
+    sink.tag(16)
+    sink.uint64(message.counted, 0n, 18446744073709551615n, 'StandingRecord.counted')
   }
   if (message.silenced) {
     sink.tag(24)
@@ -402,6 +400,50 @@ export function putStandingRecord(sink: Sink, message: types.StandingRecord): vo
     sink.end()
   }
   sink.size(256, 'StandingRecord')
+}
+
+/** Device: how far a member, or a commit's Cut, says that another one's messages go, as long as that is ahead of this device. */
+export type NamedRecord = types.NamedRecord
+export const NamedRecord: Codec<types.NamedRecord> = /* @__PURE__ */ codec(readNamedRecord, putNamedRecord)
+
+const namedRecordShape: Shape = { name: 'NamedRecord', fields: { 1: 'by', 2: 'head' } }
+
+export function readNamedRecord(reader: Reader, end: number): types.NamedRecord {
+  reader.size(end, 128, 'NamedRecord')
+  let by: Uint8Array = emptyBytes
+  let head: fromSync.RepairHead | undefined
+  let seen = 0
+  let unknown = 0
+  let tag = 0
+  while (reader.pos < end) {
+    tag = reader.tag(end, tag, 'NamedRecord')
+    switch (tag) {
+      case 10:
+        seen = reader.once(seen, 1, 'NamedRecord.by')
+        by = reader.bytes(end, 16, 16, 'NamedRecord.by')
+        break
+      case 18:
+        reader.unset(head, 'NamedRecord.head')
+        head = readRepairHead(reader, reader.length(end, 'NamedRecord.head'))
+        break
+      default:
+        unknown = reader.unknown(tag, end, unknown, namedRecordShape)
+    }
+  }
+  if ((seen & 1) === 0) throw reader.error('required', 'NamedRecord.by')
+  if (head === undefined) throw reader.error('required', 'NamedRecord.head')
+  return { by, head }
+}
+
+export function putNamedRecord(sink: Sink, message: types.NamedRecord): void {
+  sink.tag(10)
+  sink.bytes(message.by, 16, 16, 'NamedRecord.by')
+  sink.present(message.head, 'NamedRecord.head')
+  sink.tag(18)
+  sink.begin()
+  putRepairHead(sink, message.head)
+  sink.end()
+  sink.size(128, 'NamedRecord')
 }
 
 /** Device: content of a member that this device lacks and cannot have by messages. */

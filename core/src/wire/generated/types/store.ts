@@ -74,14 +74,22 @@ export interface AppliedRecord {
 export interface StandingRecord {
   /** The member. */
   readonly member: Uint8Array
-  /** Its furthest message that a commit's Cut or another member's message names; absent when none is ahead of this device. */
-  readonly named: RepairHead | undefined
+  /** Number up to which its messages are known to count, should its right to write be taken. */
+  readonly counted: bigint
   /** A commit has taken its right to write. */
   readonly silenced: boolean
   /** The latest slot that did. */
   readonly silencedSlot: bigint
   /** Where its chain stood before the first message whose content was passed over, if any was. */
   readonly passedOver: RepairHead | undefined
+}
+
+/** Device: how far a member, or a commit's Cut, says that another one's messages go, as long as that is ahead of this device. */
+export interface NamedRecord {
+  /** Who said so: the author of the message, or of the commit. */
+  readonly by: Uint8Array
+  /** What it named. */
+  readonly head: RepairHead
 }
 
 /** Device: content of a member that this device lacks and cannot have by messages. */
