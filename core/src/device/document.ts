@@ -101,7 +101,7 @@ export class OpenDocument implements Document {
       nextEpoch: () => this.#incoming.nextEpoch
     })
     this.#repair = new Repair(room, stored, {
-      ask: (value) => this.#outgoing.queueControl({ $case: 'repairRequest', value }),
+      ask: (value, sealed) => this.#outgoing.queueControl({ $case: 'repairRequest', value }, sealed),
       answer: (due) => this.#outgoing.queueAnswer(due),
       frozen: (member) => this.#incoming.freeze(member),
       passedOver: (member) => this.#incoming.passedOver(member),

@@ -74,7 +74,7 @@ export class Outgoing {
   /** The first edit that waits is larger than a message can be; nothing may overtake it. */
   #isStuck = false
   #stateDuty: StateDutyRecord | undefined
-  readonly #controls: Control[] = []
+  readonly #controls: { readonly control: Control; readonly sealed: ((head: Head) => void) | undefined }[] = []
   readonly #answers: DueAnswer[] = []
   #leaveSeq: bigint | undefined
   #saidNoMoreEdits = false
@@ -183,10 +183,10 @@ export class Outgoing {
 
   /**
    * Says something to the members' devices that is no content; readers may, too. It leaves in the next turn in which
-   * something can, and is forgotten when the document is closed before.
+   * something can, and is forgotten when the document is closed before. `sealed` hears of its envelope.
    */
-  queueControl(control: Control): void {
-    this.#controls.push(control)
+  queueControl(control: Control, sealed?: (head: Head) => void): void {
+    this.#controls.push({ control, sealed })
     this.#room.wake()
   }
 
@@ -396,18 +396,22 @@ export class Outgoing {
 
   /** Control messages, and what the others have to know of members who lost the right to write. */
   async #sealControls(turn: Turn): Promise<void> {
-    for (const control of this.#controls.splice(0)) await this.#sealControl(turn, control)
+    for (const { control, sealed } of this.#controls.splice(0)) {
+      const head = await this.#sealControl(turn, control)
+      sealed?.(head)
+    }
     if (this.#incoming.owesVouching) await this.#sealControl(turn, undefined)
   }
 
-  async #sealControl(turn: Turn, control: Control | undefined): Promise<void> {
+  async #sealControl(turn: Turn, control: Control | undefined): Promise<Head> {
     const deps = this.#takeDeps(turn)
-    await this.#seal(
+    const head = await this.#seal(
       turn,
       EnvelopeKind.ENVELOPE_KIND_CONTROL,
       ControlPayload.encode({ deps, control, epochAuthenticator: this.#tagToSay() })
     )
     if (control?.$case === 'leave') this.#leaveSeq = this.ownSeq
+    return head
   }
 
   async #sealAnswer(turn: Turn, { version, answer }: DueAnswer): Promise<void> {
@@ -456,7 +460,7 @@ export class Outgoing {
   }
 
   /** Encrypts, chains and signs one message; it and the used-up key become durable with the turn. */
-  async #seal(turn: Turn, kind: EnvelopeKind, payload: Uint8Array): Promise<void> {
+  async #seal(turn: Turn, kind: EnvelopeKind, payload: Uint8Array): Promise<Head> {
     const { group, groupId, vector, store } = this.#room
     const member = group.memberId
     const previous = vector.get(member)
@@ -479,6 +483,7 @@ export class Outgoing {
     vector.advance(head)
     turn.put(store.key('own', seq), bytes)
     this.#incoming.noteTold(turn, head)
+    return head
   }
 
   /** Forgets messages that every server of the document has receipted. */
