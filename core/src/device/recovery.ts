@@ -47,6 +47,8 @@ interface Session {
   readonly mailbox: Uint8Array
   /** Requests since the epoch last changed. */
   asked: number
+  /** It was time to ask while no server was there. */
+  isDue: boolean
   /** Answers for the present epoch by key, hexadecimal. */
   readonly claims: Map<string, Claim>
   basis: Uint8Array | undefined
@@ -104,7 +106,15 @@ export class Recovery {
   /** This device cannot process a decided commit that others could. */
   begin(poison: Poison): void {
     const mailbox = this.#room.context.random(16)
-    this.#session = { poison, mailbox, asked: 0, claims: new Map(), basis: undefined, hopeless: undefined }
+    this.#session = {
+      poison,
+      mailbox,
+      asked: 0,
+      isDue: false,
+      claims: new Map(),
+      basis: undefined,
+      hopeless: undefined
+    }
     if (isClosed(this.#room)) this.impossible(closedError())
     else this.#askIn(0)
   }
@@ -147,7 +157,7 @@ export class Recovery {
     const session = this.#session
     if (session === undefined || session.hopeless !== undefined) return
     this.#mailbox(link, session.mailbox, true)
-    if (session.asked === 0 && session.basis === undefined) this.#askIn(0)
+    if ((session.asked === 0 || session.isDue) && session.basis === undefined) this.#askIn(0)
   }
 
   /** What lies in a mailbox; it need not be this one. */
@@ -205,8 +215,8 @@ export class Recovery {
     const session = this.#session
     if (session === undefined || session.hopeless !== undefined || session.basis !== undefined) return
     const links = this.#hooks.links()
-    // Who connects next asks.
-    if (links.length === 0) return
+    session.isDue = links.length === 0
+    if (session.isDue) return
     const { poison, mailbox } = session
     for (const link of links) this.#emptyMailbox(link, mailbox)
     this.#hooks.say({ slot: poison.slot, valueHash: poison.valueHash, mailbox })
