@@ -83,6 +83,8 @@ export class Changes {
   readonly #pending: PendingCommits
   /** Intents that are left to others for a while. */
   readonly #delayed = new Map<bigint, Disposable>()
+  /** Wishes of members to leave that could not be carried out; each epoch they are looked at again (SPEC GROUP-023). */
+  readonly #putOff = new Set<bigint>()
   #run: SlotRun
   #nextIntent: bigint
   #requested: { readonly intent: Intent; readonly waiter: Waiter }[] = []
@@ -187,7 +189,7 @@ export class Changes {
   /** There is something to propose. A device without the keys of the present epoch proposes only to come back. */
   get #hasOwn(): boolean {
     const { followed } = this.#room
-    if (followed === undefined) return this.#intents.size > this.#delayed.size
+    if (followed === undefined) return this.#intents.size > this.#delayed.size + this.#putOff.size
     return this.#pending.open(followed.epoch) !== undefined || this.#hooks.rejoinBasis() !== undefined
   }
 
@@ -342,7 +344,7 @@ export class Changes {
     const subjects = new Set<string>()
     for (const [key, { change }] of this.#intents) {
       if (out.length === this.#intentsMax) break
-      if (change === undefined || this.#delayed.has(key)) continue
+      if (change === undefined || this.#delayed.has(key) || this.#putOff.has(key)) continue
       const state = await worthOf(change, this.#room)
       if (typeof state !== 'string' || state === 'done') {
         this.#finish(turn, key, state === 'done' ? undefined : state)
@@ -503,9 +505,10 @@ export class Changes {
     for (const key of own?.intents ?? []) this.#finish(turn, key, undefined)
     for (const [key, { change }] of [...this.#intents]) {
       // Who is a member in this epoch may be removed in the next, and must not be added again by the same key package.
-      if (!this.#delayed.has(key) && change?.$case !== 'add') continue
+      if (!this.#delayed.has(key) && change?.$case !== 'add' && !isLeave(change)) continue
       const state = change === undefined ? 'done' : await worthOf(change, this.#room)
-      if (state !== 'open') this.#finish(turn, key, state === 'done' ? undefined : state)
+      if (state === 'open') this.#putOff.delete(key)
+      else this.#finish(turn, key, state === 'done' ? undefined : state)
     }
     this.#pending.clear(turn, group.epoch)
     this.#intentsMax = Math.min(2 * this.#intentsMax, intentsPerCommit)
@@ -552,11 +555,16 @@ export class Changes {
   /** Settles an intent, durably; who waits for it hears then. */
   #finish(turn: Turn, key: bigint, error: HeddleError | undefined, why?: 'removed'): void {
     const intent = this.#intents.get(key)
+    this.#delayed.get(key)?.[Symbol.dispose]()
+    this.#delayed.delete(key)
+    if (error !== undefined && isLeave(intent?.change) && !isClosed(this.#room)) {
+      this.#putOff.add(key)
+      return
+    }
     const waiter = this.#waiters.get(key)
     this.#intents.delete(key)
     this.#waiters.delete(key)
-    this.#delayed.get(key)?.[Symbol.dispose]()
-    this.#delayed.delete(key)
+    this.#putOff.delete(key)
     turn.del(this.#room.store.key('intent', key))
     const failure = why === 'removed' ? removedError() : error
     turn.after(() => {
@@ -571,6 +579,9 @@ export class Changes {
 
 export const removedError = (): HeddleError =>
   new HeddleError('REMOVED', 'this device was removed from the document; what it holds stays on it')
+
+/** A member wants to leave: that ends when it is gone. */
+const isLeave = (intent: Intent | undefined): boolean => intent?.$case === 'remove' && intent.value.leaves
 
 /** Who made a commit, which it has signed; undefined for bytes that are none. */
 function authorOf(decided: DecidedSlot, group: PublicGroup): string | undefined {

@@ -308,7 +308,7 @@ export class OpenDocument implements Document {
     if (equalBytes(member, this.#room.group.memberId)) {
       throw new HeddleError('INVALID', 'a device cannot remove itself; ask another admin')
     }
-    await this.#change({ $case: 'remove', value: { member } }, signal)
+    await this.#change({ $case: 'remove', value: { member, leaves: false } }, signal)
   }
 
   async setRole(memberId: string, role: RoleName, signal?: AbortSignal): Promise<void> {

@@ -911,10 +911,11 @@ export function putAddIntent(sink: Sink, message: types.AddIntent): void {
   }
 }
 
-const removeIntentShape: Shape = { name: 'RemoveIntent', fields: { 1: 'member' } }
+const removeIntentShape: Shape = { name: 'RemoveIntent', fields: { 1: 'member', 2: 'leaves' } }
 
 export function readRemoveIntent(reader: Reader, end: number): types.RemoveIntent {
   let member: Uint8Array = emptyBytes
+  let leaves: boolean = false
   let seen = 0
   let unknown = 0
   let tag = 0
@@ -925,17 +926,25 @@ export function readRemoveIntent(reader: Reader, end: number): types.RemoveInten
         seen = reader.once(seen, 1, 'RemoveIntent.member')
         member = reader.bytes(end, 16, 16, 'RemoveIntent.member')
         break
+      case 16:
+        seen = reader.once(seen, 2, 'RemoveIntent.leaves')
+        leaves = reader.bool(end, 'RemoveIntent.leaves')
+        break
       default:
         unknown = reader.unknown(tag, end, unknown, removeIntentShape)
     }
   }
   if ((seen & 1) === 0) throw reader.error('required', 'RemoveIntent.member')
-  return { member }
+  return { member, leaves }
 }
 
 export function putRemoveIntent(sink: Sink, message: types.RemoveIntent): void {
   sink.tag(10)
   sink.bytes(message.member, 16, 16, 'RemoveIntent.member')
+  if (message.leaves) {
+    sink.tag(16)
+    sink.bool(message.leaves)
+  }
 }
 
 const rotateIntentShape: Shape = { name: 'RotateIntent', fields: { 1: 'since_epoch', 2: 'automatic' } }

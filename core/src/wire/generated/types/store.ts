@@ -182,6 +182,8 @@ export interface AddIntent {
 export interface RemoveIntent {
   /** Member id. */
   readonly member: Uint8Array
+  /** The member asks for it: this is kept until it is gone. */
+  readonly leaves: boolean
 }
 
 /** Renews the keys of this device. */
