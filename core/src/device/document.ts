@@ -20,7 +20,8 @@ import type {
   Member,
   RoleName
 } from './api.js'
-import { Branching, firstDecided } from './branching.js'
+import { BranchBeginning, firstDecided } from './branch-begin.js'
+import { BranchFollowing } from './branch-follow.js'
 import { Changes, removedError } from './changes.js'
 import { Expiry } from './expiry.js'
 import { Following } from './following.js'
@@ -65,7 +66,8 @@ export class OpenDocument implements Document {
   readonly #changes: Changes
   readonly #invites: Invites
   readonly #leaving: Leaving
-  readonly #branching: Branching
+  readonly #branchBeginning: BranchBeginning
+  readonly #branchFollowing: BranchFollowing
   readonly #rotation: Rotation
   readonly #recovery: Recovery
   readonly #listeners = new Set<(event: DocumentEvent) => void>()
@@ -195,9 +197,12 @@ export class OpenDocument implements Document {
       refused: (mailbox) => this.#background(this.#invites.close(mailbox, this.#following.links))
     })
     this.#leaving = new Leaving(room, this.#changes, this.#outgoing)
-    this.#branching = new Branching(room, stored.follows, {
+    this.#branchBeginning = new BranchBeginning(room, {
       say: (control) => this.#outgoing.queueControl(control),
       isOnline: () => this.#following.readyLinks.length >= quorum(slotConfigOf(room.group.public))
+    })
+    this.#branchFollowing = new BranchFollowing(room, stored.follows, {
+      say: (control) => this.#outgoing.queueControl(control)
     })
     this.#rotation = new Rotation(room, {
       isDecidable: () => this.#changes.isDecidable,
@@ -360,7 +365,7 @@ export class OpenDocument implements Document {
   async branch(options: BranchOptions = {}, signal?: AbortSignal): Promise<Document> {
     this.#assertOpen()
     if (this.#room.leaving) throw leavingError()
-    const document = await this.#branching.begin(options, signal)
+    const document = await this.#branchBeginning.begin(options, signal)
     await firstDecided(document, this.#room.context.clock, this.#either(signal))
     return document
   }
@@ -390,8 +395,8 @@ export class OpenDocument implements Document {
       new HeddleError('ABORTED', 'the document was closed; the change stays pending and goes on when it is opened')
     )
     this.#invites.giveUp(new HeddleError('DISPOSED', `document ${this.id} is closed`))
-    this.#branching.giveUp(new HeddleError('DISPOSED', `document ${this.id} is closed`))
-    await this.#branching[Symbol.asyncDispose]()
+    this.#branchBeginning.giveUp(new HeddleError('DISPOSED', `document ${this.id} is closed`))
+    await this.#branchFollowing[Symbol.asyncDispose]()
     await this.#following.stop()
     await this.#turns
     await this.#room.replica.doc[Symbol.asyncDispose]()
@@ -433,7 +438,8 @@ export class OpenDocument implements Document {
     await this.#outgoing.step(turn, online)
     this.#expiry.step()
     this.#leaving.step(turn)
-    await this.#branching.step(turn)
+    await this.#branchBeginning.step(turn)
+    await this.#branchFollowing.step(turn)
     this.#incoming.write(turn)
     const { group, removed } = this.#room
     store.putGroup(turn, group.takeDirtyRecords())
@@ -445,7 +451,7 @@ export class OpenDocument implements Document {
       this.#recovery[Symbol.dispose]()
       this.#rotation[Symbol.dispose]()
       this.#outgoing.giveUpSending(removedError())
-      this.#branching.giveUp(removedError())
+      this.#branchBeginning.giveUp(removedError())
       await this.#following.stop()
       return
     }
@@ -463,8 +469,8 @@ export class OpenDocument implements Document {
     if (control.$case === 'repairRequest') this.#repair.onRequest(head.member, head, control.value)
     if (control.$case === 'poisonReport') this.#recovery.heard(head.member, control.value)
     if (control.$case === 'leave') this.#leaving.heard(head.member)
-    if (control.$case === 'branch') this.#branching.heard(head.member, control.value, role)
-    if (control.$case === 'follow') this.#branching.answered(head.member, control.value)
+    if (control.$case === 'branch') this.#branchFollowing.heard(head.member, control.value, role)
+    if (control.$case === 'follow') this.#branchBeginning.answered(head.member, control.value)
   }
 
   /** An admin has closed the document for a successor. It stays open here, to be read and to be edited for oneself. */
@@ -497,8 +503,8 @@ export class OpenDocument implements Document {
     this.#leaving.giveUp(error)
     this.#outgoing.giveUp(error)
     this.#invites.giveUp(error)
-    this.#branching.giveUp(error)
-    this.#background(this.#branching[Symbol.asyncDispose]())
+    this.#branchBeginning.giveUp(error)
+    this.#background(this.#branchFollowing[Symbol.asyncDispose]())
     this.#changes.dispose(error)
     this.#emit({ type: 'problem', error })
     this.#background(this.#following.stop())

@@ -1,5 +1,5 @@
 /**
- * Intents (SPEC GROUP, hazard M1): what somebody wants of the group, kept until a decided commit carries it out. What one
+ * Intents (SPEC DEV-003): what somebody wants of the group, kept until a decided commit carries it out. What one
  * is worth is looked at anew in every slot, since others commit too. Called by `changes.ts`.
  */
 import { equalBytes, toHex } from '../bytes.js'

@@ -1,5 +1,5 @@
 /**
- * Renewing keys by itself (SPEC DEV-021, hazard M15): when nobody has committed for as long as the policy says, one of the
+ * Renewing keys by itself (SPEC DEV-021): when nobody has committed for as long as the policy says, one of the
  * devices renews its keys, which gives the group new secrets. Each waits a little longer than that, by chance, so that one
  * is first and the others have no more reason to. Called by the document.
  */
