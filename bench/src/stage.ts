@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Handlers } from './process/calls.js'
 import { Child } from './process/child.js'
+import type { EchoCalls } from './process/echo.js'
 import type { PeerCalls } from './process/peer.js'
 import type { RelayCalls } from './process/relay.js'
 import type { ServerCalls } from './process/server.js'
@@ -45,6 +46,11 @@ export class Stage implements AsyncDisposable {
   /** Starts the floor's relay; returns its address. */
   async relay(): Promise<string> {
     return (await this.#start<RelayCalls>('relay', 'relay.js').call('start', {})).url
+  }
+
+  /** Starts the far end of the transports; returns its addresses, in their order. */
+  async echo(): Promise<readonly string[]> {
+    return (await this.#start<EchoCalls>('echo', 'echo.js').call('start', {})).addresses
   }
 
   /** Starts a process for someone who edits. */

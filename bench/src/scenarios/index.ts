@@ -8,6 +8,7 @@ import { pacedScenario } from './paced.js'
 import type { Scenario } from './scenario.js'
 import { streamedScenario } from './streamed.js'
 import { traceScenario } from './trace.js'
+import { transportScenario } from './transport.js'
 import { wireScenario } from './wire.js'
 
 export type { Bench, Scenario } from './scenario.js'
@@ -18,6 +19,7 @@ export const scenarios: readonly Scenario[] = [
   coldScenario,
   documentSizeScenario,
   microScenario,
+  transportScenario,
   groupScenario,
   wireScenario,
   traceScenario

@@ -69,9 +69,14 @@ async function applyBroken(
   local: Uint8Array | undefined
 ): Promise<HeddleError> {
   const { replica, id } = room
-  const errors = await replica.sift(opened.map(({ updates }) => updates))
+  const { errors, broken } = await replica.sift(opened.map(({ updates }) => updates))
+  for (const [entry, cause] of broken) {
+    replica.blank(turn, entry)
+    const earlier = `an update that came before and had waited breaks the document: ${cause.message}`
+    report(room, new HeddleError('CRDT_MALFORMED', earlier, { cause }))
+  }
   for (const [i, message] of opened.entries()) {
-    const error = errors[i]
+    const error = errors.get(i)
     if (error !== undefined) reportRefused(room, message.head, error)
     else if (!logged.has(message)) replica.record(turn, message.updates)
   }

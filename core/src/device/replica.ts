@@ -7,6 +7,7 @@ import { concatBytes, equalBytes, readU64, toHex, u64Bytes } from '../bytes.js'
 import { HeddleError } from '../errors.js'
 import type { CrdtBackend, CrdtDoc } from '../plugin/index.js'
 import type { Head } from '../wire/index.js'
+import { type Sifted, sift } from './sift.js'
 import type { DocumentStore, Turn } from './store.js'
 
 const compactionBytesMin = 256 * 1024
@@ -39,8 +40,8 @@ export class Replica {
     this.#actor = actor
     this.#nextEntry = loaded.nextEntry
     this.#snapshotBytes = loaded.snapshot?.length ?? 0
-    this.#logBytes = loaded.updates.reduce((sum, update) => sum + update.length, 0)
-    this.#logEntries = loaded.updates.length
+    this.#logBytes = loaded.log.reduce((sum, { update }) => sum + update.length, 0)
+    this.#logEntries = loaded.log.length
     this.#tail = [...loaded.tail]
   }
 
@@ -49,7 +50,7 @@ export class Replica {
     const loaded = await readState(store)
     const doc = await backend.open({
       actor,
-      updates: loaded.updates,
+      updates: loaded.log.map(({ update }) => update),
       ...(loaded.snapshot === undefined ? {} : { snapshot: loaded.snapshot })
     })
     return new Replica(doc, store, backend, actor, loaded)
@@ -117,39 +118,28 @@ export class Replica {
   }
 
   /**
-   * Finds out which of these messages, each a list of updates, break the CRDT, on scratch documents opened from storage:
-   * one after the other is tried on top of those that did not. Returns the error of each one, undefined for a good one.
+   * Finds out what breaks the CRDT, on scratch documents opened from storage: these messages, each a list of updates, one
+   * after the other, or something logged before that had waited for one of them.
    */
-  async sift(messages: readonly (readonly Uint8Array[])[]): Promise<(HeddleError | undefined)[]> {
+  async sift(messages: readonly (readonly Uint8Array[])[]): Promise<Sifted> {
     const stored = await readState(this.#store)
-    const good: Uint8Array[] = []
-    const open = () =>
+    const open = (updates: readonly (readonly Uint8Array[])[]) =>
       this.#backend.open({
         // Not the live document's: that one may have written what is in storage.
         actor: this.#actor.map((byte) => byte ^ 0xff),
-        updates: [...stored.updates, ...good],
+        updates: updates.flat(),
         ...(stored.snapshot === undefined ? {} : { snapshot: stored.snapshot })
       })
-    const out: (HeddleError | undefined)[] = []
-    let scratch = await open()
-    try {
-      for (const updates of messages) {
-        try {
-          scratch.apply(updates)
-          good.push(...updates)
-          out.push(undefined)
-        } catch (error) {
-          if (!HeddleError.is(error, 'CRDT_MALFORMED') && !HeddleError.is(error, 'CRDT_TAINTED')) throw error
-          out.push(error)
-          if (error.code === 'CRDT_MALFORMED') continue
-          await scratch[Symbol.asyncDispose]()
-          scratch = await open()
-        }
-      }
-    } finally {
-      await scratch[Symbol.asyncDispose]()
-    }
-    return out
+    return await sift(
+      stored.log.map(({ entry, update }) => ({ source: entry, updates: [update] })),
+      messages.map((updates, source) => ({ source, updates })),
+      open
+    )
+  }
+
+  /** What was logged at this place breaks the CRDT: the place stays, so that it means nothing else. */
+  blank(turn: Turn, entry: bigint): void {
+    turn.put(this.#store.key('log', entry), new Uint8Array(0))
   }
 
   /** Local changes that no turn has taken yet; they stay to be taken. */
@@ -215,7 +205,7 @@ interface TailEntry {
 interface StoredState {
   readonly tail: readonly TailEntry[]
   readonly snapshot: Uint8Array | undefined
-  readonly updates: readonly Uint8Array[]
+  readonly log: readonly { readonly entry: bigint; readonly update: Uint8Array }[]
   readonly nextEntry: bigint
 }
 
@@ -235,7 +225,7 @@ async function readState(store: DocumentStore): Promise<StoredState> {
   return {
     tail,
     snapshot: stored?.subarray(8),
-    updates: entries.map(({ value }) => value),
+    log: entries.flatMap(({ key, value }) => (value.length === 0 ? [] : [{ entry: readU64(key), update: value }])),
     nextEntry: last === undefined ? snapshotEnd : readU64(last.key) + 1n
   }
 }
