@@ -1,8 +1,8 @@
 import { memoryStorage } from '@heddle/storage-memory'
-import { describe, expect, it, vi } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
 import { fromHex, toHex } from '../src/bytes.js'
 import { DocumentStore } from '../src/device/store.js'
-import { generateKeyPackage, loadKeyPackage, MemberGroup } from '../src/group/index.js'
+import { generateKeyPackage, loadKeyPackage, MemberGroup, PublicGroup } from '../src/group/index.js'
 import { createCrypto, parseTicket } from '../src/index.js'
 import {
   ControlPayload,
@@ -10,11 +10,16 @@ import {
   EnvelopeHeader,
   EnvelopeKind,
   FollowRecord,
+  Role,
   Value,
   ValueContent
 } from '../src/wire/index.js'
 import type { Device, Document, DocumentEvent } from '../src/index.js'
 import { textOf, World } from './world.js'
+
+afterEach(() => {
+  vi.restoreAllMocks()
+})
 
 interface Party {
   readonly world: World
@@ -288,6 +293,66 @@ describe('a branch', () => {
     await world.until(() => problems.length > 0)
     expect(problems[0]).toContain('who announced it, is no admin')
     expect(await bob.documents()).toEqual([old.id])
+    await world.dispose()
+  })
+
+  it('JOIN-012: is not joined when somebody is an admin there who is none here', async () => {
+    const { world, devices, docs } = await party(908, { bob: 'editor', carl: 'editor' })
+    const [old, bob, carl] = [get(docs, 'ada'), get(docs, 'bob'), get(docs, 'carl')]
+    const { member } = PublicGroup.prototype
+    const { branch: begin } = MemberGroup.prototype
+    let isLying = false
+    vi.spyOn(PublicGroup.prototype, 'member').mockImplementation(function (this: PublicGroup, id) {
+      const entry = member.call(this, id)
+      const isCarl = entry !== undefined && toHex(id) === carl.memberId
+      return isLying && isCarl ? { ...entry, role: Role.ROLE_ADMIN } : entry
+    })
+    vi.spyOn(MemberGroup.prototype, 'branch').mockImplementation(async function (this: MemberGroup, start) {
+      isLying = true
+      const begun = await begin.call(this, start)
+      isLying = false
+      return begun
+    })
+    const problems: string[] = []
+    for (const one of [bob, carl])
+      one.subscribe((event) => event.type === 'problem' && problems.push(event.error.message))
+    const branch = await world.settle(old.branch())
+    expect(branch.members().map(({ role }) => role)).toEqual(['admin', 'editor', 'admin'])
+    await world.until(() => problems.length === 2)
+    for (const problem of problems) expect(problem).toContain('an admin of the branch who is none of the document')
+    await world.pass(60_000)
+    for (const name of ['bob', 'carl']) expect(await get(devices, name).documents()).toEqual([old.id])
+    await world.dispose()
+  })
+
+  it('is not made while too few servers of the document answer', async () => {
+    const { world, devices, docs } = await party(909, { bob: 'editor' })
+    const old = get(docs, 'ada')
+    for (const server of ['server-2', 'server-3']) world.cut(server)
+    await expect(world.settle(old.branch({ timeoutMs: 2_000 }))).rejects.toMatchObject({
+      code: 'NO_QUORUM',
+      message: expect.stringContaining('nobody could come along')
+    })
+    expect(await get(devices, 'ada').documents()).toEqual([old.id])
+    await world.dispose()
+  })
+
+  it('goes on when its own servers answer, after its maker was told that too few do', async () => {
+    const { world, devices, docs } = await party(960, { bob: 'editor' })
+    const old = get(docs, 'ada')
+    await world.startServer('server-4')
+    const servers = world.tickets.slice(3)
+    world.cut('server-4')
+    const error: unknown = await world.settle(old.branch({ servers }).catch((cause: unknown) => cause))
+    expect(error).toMatchObject({ code: 'NO_QUORUM', message: expect.stringContaining('goes on when they answer') })
+    const ids = await get(devices, 'ada').documents()
+    expect(ids).toHaveLength(2)
+    const branch = await world.settle(get(devices, 'ada').open(ids.find((id) => id !== old.id) ?? ''))
+    expect(branch.status()).toMatchObject({ branchOf: old.id, epoch: 0n })
+    world.heal('server-4')
+    await world.until(() => branch.status().epoch === 1n)
+    const bobs = await opened(world, get(devices, 'bob'), branch.id, 'common ')
+    expect(bobs.members()).toHaveLength(2)
     await world.dispose()
   })
 

@@ -5,10 +5,12 @@
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import * as Y from 'yjs'
 import { equalBytes, fromHex } from '../src/bytes.js'
+import { createCrypto } from '../src/crypto/index.js'
+import { Invites, joinMac, mailboxOf, parseInvite } from '../src/device/invites.js'
 import { MemberGroup } from '../src/group/index.js'
 import type { Document, ErrorName } from '../src/index.js'
 import { digest, parseEnvelope } from '../src/sync/index.js'
-import { Envelope, EnvelopeHeader, EnvelopeKind, Payload, StatePayload } from '../src/wire/index.js'
+import { Envelope, EnvelopeHeader, EnvelopeKind, JoinRequest, Payload, StatePayload } from '../src/wire/index.js'
 import { textOf, World } from './world.js'
 
 afterEach(() => {
@@ -219,6 +221,47 @@ describe('a member that forks its chain', () => {
     await world.settle(doc.remove(mallory.memberId))
     expect(problems.filter((code) => code === 'SEQUENCE_CONFLICT').length).toBe(1)
     world.tap.liars.clear()
+    await world.dispose()
+  })
+})
+
+describe('a removed member whose join request another admin has kept', () => {
+  it.each([0, 12])('does not come back by it, %i epochs later', async (epochs) => {
+    const { world, doc, bob } = await party(904 + epochs)
+    await world.settle(doc.setRole(bob.memberId, 'admin'))
+    await world.until(() => bob.status().role === 'admin')
+    const [links, requests] = [[] as string[], [] as Uint8Array[]]
+    for (const one of [bob, doc]) links.push(await world.settle(one.invite()))
+    const [bobs, adas] = links.map(parseInvite)
+    if (bobs === undefined || adas === undefined) throw new Error('there are two links')
+    const provider = createCrypto((length) => world.random.bytes(length))
+    const { arrived, step } = Invites.prototype
+    const seen = new Set<Invites>()
+    vi.spyOn(Invites.prototype, 'step').mockImplementation(function (this: Invites, turn, servers) {
+      seen.add(this)
+      return step.call(this, turn, servers)
+    })
+    vi.spyOn(Invites.prototype, 'arrived').mockImplementation(function (this: Invites, mailbox, items) {
+      if (equalBytes(mailbox, mailboxOf(provider, adas.secret))) requests.push(...items)
+      return arrived.call(this, mailbox, items)
+    })
+    write(bob, 'seen')
+    await world.pass(1_000)
+    world.cut('bob')
+    await world.pass(1_000)
+    const rita = await world.settle((await world.openDevice('rita')).join(links[1] ?? ''))
+    const { keyPackage } = JoinRequest.decode(requests[0] ?? new Uint8Array(0))
+    // Both links were given to one, who leaves one key package in both mailboxes.
+    const again = JoinRequest.encode({ keyPackage, mac: joinMac(provider, bobs, keyPackage) })
+    for (const one of seen) arrived.call(one, mailboxOf(provider, bobs.secret), [again])
+    await world.until(() => bob.status().pendingChanges === 1)
+    await world.settle(doc.remove(rita.memberId))
+    for (let i = 0; i < epochs; i++) await world.settle(doc.rotate())
+    world.heal('bob')
+    await world.until(() => bob.status().pendingChanges === 0)
+    await world.until(() => bob.status().epoch === doc.status().epoch)
+    await world.pass(10_000)
+    for (const one of [doc, bob]) expect(one.members().map(({ id }) => id)).not.toContain(rita.memberId)
     await world.dispose()
   })
 })

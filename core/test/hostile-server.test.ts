@@ -412,6 +412,37 @@ describe('alone, a server that', () => {
   })
 })
 
+describe('a certified Welcome for others (JOIN-007)', () => {
+  it('is passed over, and the joiner waits for its own from other servers', async () => {
+    const world = await World.create({ seed: 303 })
+    const doc = await world.settle((await world.openDevice('ada')).create({ servers: world.tickets }))
+    let others: BodyOf<'welcomeReply'> | undefined
+    world.tap.liars.set('server-1', (frame, direction, device) => {
+      const { body } = frame
+      if (direction === 'to-server' || (body?.$case !== 'welcomeReply' && body?.$case !== 'problem')) return [frame]
+      if (device === 'carl' && body.$case === 'welcomeReply') others = body
+      return device === 'bob' && others !== undefined ? [{ ...frame, body: others }] : [frame]
+    })
+    world.cutBetween('carl', 'server-2')
+    world.cutBetween('carl', 'server-3')
+    await world.settle((await world.openDevice('carl')).join(await world.settle(doc.invite())))
+    expect(others).toBeDefined()
+    const link = await world.settle(doc.invite())
+    for (const far of ['server-2', 'server-3']) world.cutBetween('bob', far)
+    const device = await world.openDevice('bob')
+    const joining = device.join(link)
+    const refused = () => world.logged.filter(({ node, event }) => node === 'bob' && event === 'welcome.bad')
+    await world.until(() => refused().length > 0)
+    expect(refused()[0]?.fields).toMatchObject({ code: 'INVALID', message: 'it is for others' })
+    await world.pass(10_000)
+    expect(await device.documents()).toEqual([])
+    for (const far of ['server-2', 'server-3']) world.healBetween('bob', far)
+    expect((await world.settle(joining)).members()).toHaveLength(3)
+    world.tap.liars.clear()
+    await world.dispose()
+  })
+})
+
 describe('a ratchet tree that is not the one of the Welcome (JOIN-008)', () => {
   const otherTrees = async (world: World, servers: readonly string[]) => {
     for (const [i, server] of servers.entries()) {

@@ -1,6 +1,12 @@
-import { describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
+import { HeddleError } from '../src/errors.js'
+import { MemberGroup } from '../src/group/index.js'
 import type { Document } from '../src/index.js'
 import { textOf, World } from './world.js'
+
+afterEach(() => {
+  vi.restoreAllMocks()
+})
 
 async function documentOf(world: World, others: Readonly<Record<string, 'admin' | 'editor' | 'reader'>>) {
   const ada = await world.openDevice('ada')
@@ -135,6 +141,41 @@ describe('a device that leaves', () => {
     expect(stays.status()).toMatchObject({ role: 'admin', leaving: false })
     textOf(stays).insert(0, 'goes on')
     await world.settle(stays.settled('safe'))
+    await world.dispose()
+  })
+
+  it('is removed in the end when that fails at first, and by who was no admin meanwhile, across restarts', async () => {
+    const world = await World.create({ seed: 713 })
+    const { doc, copies } = await documentOf(world, { bob: 'admin', eve: 'editor' })
+    const [bob, eve] = copies as [Document, Document]
+    await world.until(() => [doc, bob, eve].every((one) => one.members().length === 3))
+    const { buildCommit } = MemberGroup.prototype
+    let failures = 0
+    const failing = vi.spyOn(MemberGroup.prototype, 'buildCommit').mockImplementation(function (
+      this: MemberGroup,
+      plan
+    ) {
+      if ((plan?.removes?.length ?? 0) === 0) return buildCommit.call(this, plan)
+      failures++
+      throw new HeddleError('INVALID', 'it cannot be built')
+    })
+    await world.settle(eve.leave({ until: 'requested' }))
+    await world.until(() => failures === 2 && [doc, bob].every((one) => one.status().pendingChanges === 1))
+    // Not over and over in one epoch.
+    await world.pass(60_000)
+    expect(failures).toBe(2)
+    await world.settle(bob.setRole(doc.memberId, 'editor'))
+    await world.until(() => doc.status().role === 'editor' && failures === 3)
+    await world.kill('ada')
+    const ada = await world.settle((await world.openDevice('ada')).open(doc.id))
+    await world.settle(bob.setRole(ada.memberId, 'admin'))
+    await world.until(() => ada.status().role === 'admin' && failures === 5)
+    expect(ada.status().pendingChanges).toBe(1)
+    await world.kill('bob')
+    failing.mockRestore()
+    await world.settle(ada.rotate())
+    await world.until(() => ada.members().length === 2 && eve.status().role === 'removed')
+    expect(ada.status().pendingChanges).toBe(0)
     await world.dispose()
   })
 })

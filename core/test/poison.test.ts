@@ -308,6 +308,30 @@ describe('a device that cannot process a decided commit', () => {
     expect(dora.status().stuck).toBeUndefined()
     await world.dispose()
   })
+
+  it('does not come back by what the policy of a time between has made the others forget', async () => {
+    const { world, ada, mallory, bob, carol } = await party(8015)
+    await poison(world, mallory, ['carol'])
+    await world.until(() => carol.status().stuck !== undefined)
+    // It has asked already, and is answered when the policy is what it was.
+    await world.pass(50)
+    const { retainedEpochs } = ada.policy()
+    await world.settle(ada.setPolicy({ retainedEpochs: 1 }))
+    await world.settle(ada.setPolicy({ retainedEpochs }))
+    const { epoch } = ada.status()
+    await world.until(() => carol.status().stuck?.recovery === 'impossible', 20_000)
+    expect(carol.status().stuck?.message).toMatch(/have an admin remove it and invite it again/)
+    // What it seals now, they cannot open either.
+    const { sent } = carol.status()
+    write(carol, 'mine')
+    await world.settle(carol.settled('stored'))
+    await world.pass(10_000)
+    expect(carol.status()).toMatchObject({ sent, unsent: 1 })
+    expect([ada, mallory, bob].map((one) => one.status())).toEqual(
+      Array(3).fill(expect.objectContaining({ epoch, stuck: undefined }))
+    )
+    await world.dispose()
+  })
 })
 
 describe('what a stuck device is answered', () => {

@@ -316,7 +316,7 @@ class DeviceProcess {
     } as unknown as Room
     const standings = new Standings(stored.standings, stored.names)
     this.#repair = new Repair(this.room, stored, {
-      ask: (value) => this.#outgoing.queueControl({ $case: 'repairRequest', value }),
+      ask: (value, sealed) => this.#outgoing.queueControl({ $case: 'repairRequest', value }, sealed),
       answer: (due) => this.#outgoing.queueAnswer(due),
       frozen: (member) => this.#incoming.freeze(member),
       passedOver: (member) => this.#incoming.passedOver(member),

@@ -46,6 +46,10 @@ export function statusCommand(surroundings: Surroundings): Command {
           )
         if (status.stuck !== undefined)
           terminal.line(paint.red(`stuck       ${status.stuck.recovery}: ${status.stuck.message}`))
+        if (status.closed)
+          terminal.line(
+            paint.red('closed      by an admin, for good: what is edited stays on this device and is not sent')
+          )
         const blocked = status.blocked ? '; too few servers answer to decide them' : ''
         if (status.leaving) terminal.line("leaving     asked for; an admin's device removes this one when it is online")
         terminal.line(`changes     ${status.pendingChanges} of the group pending${blocked}`)

@@ -225,6 +225,8 @@ export interface DocStatusReport {
   readonly suite: string
   /** Set while this device cannot process a decided commit. */
   readonly stuck?: Stuck | undefined
+  /** Whether an admin has closed it for good: edits are kept on this device and not sent. */
+  readonly closed: boolean
 }
 
 /** A decided commit that a device cannot process, and how it goes on. */

@@ -1,5 +1,5 @@
 /**
- * Whether all devices are in the same epoch (SPEC SYNC-030 to SYNC-032, hazard M8): more than f servers that lie can lead
+ * Whether all devices are in the same epoch (SPEC SYNC-030 to SYNC-032): more than f servers that lie can lead
  * devices into different epochs of one number. Each message names its epoch's context: a difference raises an alarm, and
  * while one stands this device sends nothing. A sender's first message of an epoch holds the epoch's authenticator as well;
  * one that opens and names another is of a sender that lies or is broken, which is told and stops nobody. Driven by

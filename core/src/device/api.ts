@@ -29,8 +29,11 @@ export interface Device extends AsyncDisposable {
   create(options: CreateOptions, signal?: AbortSignal): Promise<Document>
   /**
    * Follows an invite link and opens the document once an admin's device has added this one, which may take as long as
-   * that device is away. A join that was interrupted goes on when called again with the same link. Throws
-   * INVITE_INVALID, INVITE_EXPIRED, INVITE_USED, CAPABILITY_MISSING, ABORTED.
+   * that device is away. A join that was interrupted goes on when called again with the same link. A document that this
+   * device has is opened as it is; but one it was removed from, one whose status names `divergent` members, and one whose
+   * storage was set back (STORAGE_CORRUPT) it closes and joins again, as a new member: what was written here, sent or not,
+   * stays and is sent to the others. An admin has to remove this device before. Throws INVITE_INVALID,
+   * INVITE_EXPIRED, INVITE_USED, CAPABILITY_MISSING, ABORTED.
    */
   join(link: string, signal?: AbortSignal): Promise<Document>
   /** Opens a document of this device's storage, or returns it when it is open. Throws NOT_FOUND. */
@@ -91,7 +94,7 @@ export interface Document<Native = unknown> extends AsyncDisposable {
    * say: LIMIT_EXCEEDED while too many invites are open.
    */
   invite(options?: InviteOptions): Promise<string>
-  /** These resolve when the change is decided, however long the servers are away; they survive a restart of the device. Throw FORBIDDEN, INTENT_OBSOLETE, REMOVED, ABORTED (only the waiting is aborted). */
+  /** These resolve when the change is decided, however long the servers are away; they survive a restart of the device. Throw FORBIDDEN (also when the document is closed), INTENT_OBSOLETE, REMOVED, ABORTED (only the waiting is aborted). */
   remove(memberId: string, signal?: AbortSignal): Promise<void>
   setRole(memberId: string, role: RoleName, signal?: AbortSignal): Promise<void>
   /** Renews this device's keys, so that who knew the old ones cannot read on. */
@@ -124,7 +127,7 @@ export interface Document<Native = unknown> extends AsyncDisposable {
    */
   branch(options?: BranchOptions, signal?: AbortSignal): Promise<Document<Native>>
 
-  /** Resolves when every local edit made so far is durable on this device ("stored"), on one server ("sent"), on a write quorum of servers ("safe"). */
+  /** Resolves when every local edit made so far is durable on this device ("stored"), on one server ("sent"), on a write quorum of servers ("safe"). Throws LIMIT_EXCEEDED, FORBIDDEN, REMOVED when that will not come, DISPOSED, ABORTED. */
   settled(level: 'stored' | 'sent' | 'safe', signal?: AbortSignal): Promise<void>
   /** Calls back for everything that happens, until disposed. */
   subscribe(callback: (event: DocumentEvent) => void): Disposable
@@ -206,6 +209,11 @@ export interface DocumentStatus {
   readonly policy: DocumentPolicy
   /** It has asked to be removed, and was not yet. */
   readonly leaving: boolean
+  /**
+   * An admin has closed the document for good, to go on in another: it can be read, but nothing is sent or changed any more.
+   * Local edits are kept here.
+   */
+  readonly closed: boolean
   readonly suite: Suite
   /** Id of the document that this one began as a branch of. */
   readonly branchOf?: string

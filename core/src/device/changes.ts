@@ -23,7 +23,7 @@ import {
 import { commitPlan, type Intent, subjectOf, worthOf } from './intents.js'
 import type { ServerLink } from './links.js'
 import { PendingCommits, signedValue } from './pending.js'
-import { asHeddleError, headOf, putDocument, type Room, report } from './room.js'
+import { asHeddleError, closedError, headOf, isClosed, putDocument, type Room, report, retainedSince } from './room.js'
 import { type SlotHooks, SlotRun } from './slot-run.js'
 import type { Turn } from './store.js'
 
@@ -83,6 +83,8 @@ export class Changes {
   readonly #pending: PendingCommits
   /** Intents that are left to others for a while. */
   readonly #delayed = new Map<bigint, Disposable>()
+  /** Wishes of members to leave that could not be carried out; each epoch they are looked at again (SPEC GROUP-023). */
+  readonly #putOff = new Set<bigint>()
   #run: SlotRun
   #nextIntent: bigint
   #requested: { readonly intent: Intent; readonly waiter: Waiter }[] = []
@@ -179,13 +181,15 @@ export class Changes {
   /** Proposes when there is something to propose and a quorum to do it with. */
   kick(): void {
     if (this.#disposed || this.#room.removed || this.holdsBack) return
+    // What was asked for is settled in the next turn.
+    if (isClosed(this.#room)) return this.#intents.size > 0 ? this.#room.wake() : undefined
     if (this.#hasOwn && !this.#run.proposing && this.#quorumConnected) this.#run.start('own')
   }
 
   /** There is something to propose. A device without the keys of the present epoch proposes only to come back. */
   get #hasOwn(): boolean {
     const { followed } = this.#room
-    if (followed === undefined) return this.#intents.size > this.#delayed.size
+    if (followed === undefined) return this.#intents.size > this.#delayed.size + this.#putOff.size
     return this.#pending.open(followed.epoch) !== undefined || this.#hooks.rejoinBasis() !== undefined
   }
 
@@ -194,7 +198,8 @@ export class Changes {
     for (const { intent, waiter } of this.#requested.splice(0)) this.#waiters.set(this.add(turn, intent), waiter)
     await this.#applyTold(turn, epochMax)
     if (this.#wasRefused) this.#refused(turn)
-    if (this.#needsValue) await this.#build(turn)
+    if (isClosed(this.#room)) for (const key of [...this.#intents.keys()]) this.#finish(turn, key, closedError())
+    else if (this.#needsValue) await this.#build(turn)
   }
 
   /** Nothing goes on: who waits hears why. What is stored goes on when the document is opened again. */
@@ -311,7 +316,8 @@ export class Changes {
     const groupInfo = this.#hooks.rejoinBasis()
     if (groupInfo === undefined) return this.#restart()
     try {
-      const built = await this.#ifRoom(() => this.#room.group.resync({ groupInfo, ctx }))
+      const retainedEpochs = retainedSince(this.#room)
+      const built = await this.#ifRoom(() => this.#room.group.resync({ groupInfo, ctx, retainedEpochs }))
       this.#supply(turn, built, { intents: [], rejoin: true })
     } catch (cause) {
       this.#hooks.cannotComeBack(asHeddleError(cause, 'building the commit to come back by'))
@@ -338,7 +344,7 @@ export class Changes {
     const subjects = new Set<string>()
     for (const [key, { change }] of this.#intents) {
       if (out.length === this.#intentsMax) break
-      if (change === undefined || this.#delayed.has(key)) continue
+      if (change === undefined || this.#delayed.has(key) || this.#putOff.has(key)) continue
       const state = await worthOf(change, this.#room)
       if (typeof state !== 'string' || state === 'done') {
         this.#finish(turn, key, state === 'done' ? undefined : state)
@@ -433,6 +439,7 @@ export class Changes {
       return false
     }
     this.#room.followed = next
+    this.#room.retainedSince = Math.min(retainedSince(this.#room), next.document.policy.retainedEpochs)
     if (next.change !== undefined) {
       const { committer, cuts } = next.change
       this.#skipped.push({ slot, by: committer.memberId, cuts })
@@ -450,6 +457,7 @@ export class Changes {
     this.#skipped = []
     this.#stuckAt = undefined
     this.#room.followed = undefined
+    this.#room.retainedSince = undefined
     this.#hooks.cameBack(skipped)
     if (last.servers.version !== followed.servers.version)
       this.#hooks.serversChanged(last.servers.servers, followed.servers.servers)
@@ -495,10 +503,12 @@ export class Changes {
     const { group, context } = this.#room
     const added = own !== undefined && (group.public.change?.added.length ?? 0) > 0
     for (const key of own?.intents ?? []) this.#finish(turn, key, undefined)
-    for (const key of [...this.#delayed.keys()]) {
-      const change = this.#intents.get(key)?.change
+    for (const [key, { change }] of [...this.#intents]) {
+      // Who is a member in this epoch may be removed in the next, and must not be added again by the same key package.
+      if (!this.#delayed.has(key) && change?.$case !== 'add' && !isLeave(change)) continue
       const state = change === undefined ? 'done' : await worthOf(change, this.#room)
-      if (state !== 'open') this.#finish(turn, key, state === 'done' ? undefined : state)
+      if (state === 'open') this.#putOff.delete(key)
+      else this.#finish(turn, key, state === 'done' ? undefined : state)
     }
     this.#pending.clear(turn, group.epoch)
     this.#intentsMax = Math.min(2 * this.#intentsMax, intentsPerCommit)
@@ -545,11 +555,16 @@ export class Changes {
   /** Settles an intent, durably; who waits for it hears then. */
   #finish(turn: Turn, key: bigint, error: HeddleError | undefined, why?: 'removed'): void {
     const intent = this.#intents.get(key)
+    this.#delayed.get(key)?.[Symbol.dispose]()
+    this.#delayed.delete(key)
+    if (error !== undefined && isLeave(intent?.change) && !isClosed(this.#room)) {
+      this.#putOff.add(key)
+      return
+    }
     const waiter = this.#waiters.get(key)
     this.#intents.delete(key)
     this.#waiters.delete(key)
-    this.#delayed.get(key)?.[Symbol.dispose]()
-    this.#delayed.delete(key)
+    this.#putOff.delete(key)
     turn.del(this.#room.store.key('intent', key))
     const failure = why === 'removed' ? removedError() : error
     turn.after(() => {
@@ -564,6 +579,9 @@ export class Changes {
 
 export const removedError = (): HeddleError =>
   new HeddleError('REMOVED', 'this device was removed from the document; what it holds stays on it')
+
+/** A member wants to leave: that ends when it is gone. */
+const isLeave = (intent: Intent | undefined): boolean => intent?.$case === 'remove' && intent.value.leaves
 
 /** Who made a commit, which it has signed; undefined for bytes that are none. */
 function authorOf(decided: DecidedSlot, group: PublicGroup): string | undefined {

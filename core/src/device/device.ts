@@ -99,6 +99,8 @@ class OpenedDevice implements Device {
         joinedEpoch: 0n,
         removed: false,
         leaving: false,
+        owesContent: false,
+        rolledBack: false,
         epochSinceMs: BigInt(Math.floor(context.clock.now())),
         branchOf: undefined
       })
@@ -134,10 +136,11 @@ class OpenedDevice implements Device {
   }
 
   async #join(invite: Invite, signal: AbortSignal | undefined): Promise<void> {
-    const known = await new DocumentStore(this.#options.storage, invite.group).document()
-    // Who was removed may be invited again, as a new member.
-    if (known?.removed) await (await this.#open.get(toHex(invite.group)))?.[Symbol.asyncDispose]()
-    if (known === undefined || known.removed) {
+    const store = new DocumentStore(this.#options.storage, invite.group)
+    const known = await store.document()
+    const isOver = known !== undefined && (known.removed || known.rolledBack || (await store.alarms()).length > 0)
+    if (isOver) await (await this.#open.get(toHex(invite.group)))?.[Symbol.asyncDispose]()
+    if (known === undefined || isOver) {
       if (!this.#crdtTypes.includes(invite.crdtType)) {
         const message = `the document needs the CRDT backend ${invite.crdtType}; this device has ${this.#crdtTypes.join(', ')}`
         throw new HeddleError('CAPABILITY_MISSING', message)
@@ -233,6 +236,8 @@ class OpenedDevice implements Device {
         joinedEpoch: record.joinedEpoch,
         removed: record.removed,
         leaving: record.leaving,
+        owesContent: record.owesContent,
+        rolledBack: record.rolledBack,
         epochSinceMs: Number(record.epochSinceMs),
         context,
         crypto: this.#crypto,

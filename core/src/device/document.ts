@@ -20,7 +20,8 @@ import type {
   Member,
   RoleName
 } from './api.js'
-import { Branching, firstDecided } from './branching.js'
+import { BranchBeginning, firstDecided } from './branch-begin.js'
+import { BranchFollowing } from './branch-follow.js'
 import { Changes, removedError } from './changes.js'
 import { Expiry } from './expiry.js'
 import { Following } from './following.js'
@@ -35,7 +36,7 @@ import { Outgoing } from './outgoing.js'
 import { policyOf, policyWith } from './policy.js'
 import { Recovery } from './recovery.js'
 import { Repair } from './repair.js'
-import { asHeddleError, headOf, type Room } from './room.js'
+import { asHeddleError, closedError, headOf, isClosed, putDocument, type Room, report } from './room.js'
 import { Rotation } from './rotation.js'
 import { checkFingerprint, type FingerprintCheck, formatFingerprint, safetyNumber } from './safety.js'
 import { reach, serverOf, serverToAdd, serverToRemove } from './servers.js'
@@ -54,7 +55,7 @@ const roleOf = (name: RoleName): Role =>
   name === 'admin' ? Role.ROLE_ADMIN : name === 'editor' ? Role.ROLE_EDITOR : Role.ROLE_READER
 
 /** What the device hands over when it opens a document: the room without what the document itself supplies. */
-export type RoomStart = Omit<Room, 'signal' | 'wake' | 'emit' | 'followed'>
+export type RoomStart = Omit<Room, 'signal' | 'wake' | 'emit' | 'followed' | 'retainedSince'>
 
 export class OpenDocument implements Document {
   readonly #room: Room
@@ -65,7 +66,8 @@ export class OpenDocument implements Document {
   readonly #changes: Changes
   readonly #invites: Invites
   readonly #leaving: Leaving
-  readonly #branching: Branching
+  readonly #branchBeginning: BranchBeginning
+  readonly #branchFollowing: BranchFollowing
   readonly #rotation: Rotation
   readonly #recovery: Recovery
   readonly #listeners = new Set<(event: DocumentEvent) => void>()
@@ -86,6 +88,7 @@ export class OpenDocument implements Document {
     const room: Room = {
       ...start,
       followed: undefined,
+      retainedSince: undefined,
       signal: this.#abort.signal,
       wake: () => this.#wake(),
       emit: (event) => this.#emit(event)
@@ -100,7 +103,7 @@ export class OpenDocument implements Document {
       nextEpoch: () => this.#incoming.nextEpoch
     })
     this.#repair = new Repair(room, stored, {
-      ask: (value) => this.#outgoing.queueControl({ $case: 'repairRequest', value }),
+      ask: (value, sealed) => this.#outgoing.queueControl({ $case: 'repairRequest', value }, sealed),
       answer: (due) => this.#outgoing.queueAnswer(due),
       frozen: (member) => this.#incoming.freeze(member),
       passedOver: (member) => this.#incoming.passedOver(member),
@@ -145,7 +148,7 @@ export class OpenDocument implements Document {
         this.#invites.arrived(mailbox, items)
         this.#recovery.arrived(mailbox, items)
       },
-      rolledBack: (error) => this.#fail(error),
+      rolledBack: (error) => this.#rolledBack(error),
       ready: (link) => {
         this.#background(this.#invites.openMailboxes(link))
         this.#recovery.ready(link)
@@ -180,6 +183,7 @@ export class OpenDocument implements Document {
         this.#recovery.advanced()
         this.#leaving.advanced(turn)
         turn.after(() => {
+          if (isClosed(room)) this.#closed()
           this.#rotation.restart()
           this.#background(this.#following.follow(room.group.public.servers.servers))
           this.#following.retryRefused()
@@ -193,9 +197,12 @@ export class OpenDocument implements Document {
       refused: (mailbox) => this.#background(this.#invites.close(mailbox, this.#following.links))
     })
     this.#leaving = new Leaving(room, this.#changes, this.#outgoing)
-    this.#branching = new Branching(room, stored.follows, {
+    this.#branchBeginning = new BranchBeginning(room, {
       say: (control) => this.#outgoing.queueControl(control),
       isOnline: () => this.#following.readyLinks.length >= quorum(slotConfigOf(room.group.public))
+    })
+    this.#branchFollowing = new BranchFollowing(room, stored.follows, {
+      say: (control) => this.#outgoing.queueControl(control)
     })
     this.#rotation = new Rotation(room, {
       isDecidable: () => this.#changes.isDecidable,
@@ -290,13 +297,14 @@ export class OpenDocument implements Document {
       blocked: this.#changes.blocked,
       policy: this.policy(),
       leaving: this.#room.leaving && !removed,
+      closed: isClosed(this.#room),
       suite: suiteOf(group.public.suite.id),
       ...(this.#room.branchOf === undefined ? {} : { branchOf: toHex(this.#room.branchOf) })
     }
   }
 
   async invite(options: InviteOptions = {}): Promise<string> {
-    this.#assertUsable()
+    this.#assertOpen()
     return await this.#invites.make(roleOf(options.role ?? 'editor'), options.expiresInMs ?? inviteMsDefault)
   }
 
@@ -305,7 +313,7 @@ export class OpenDocument implements Document {
     if (equalBytes(member, this.#room.group.memberId)) {
       throw new HeddleError('INVALID', 'a device cannot remove itself; ask another admin')
     }
-    await this.#change({ $case: 'remove', value: { member } }, signal)
+    await this.#change({ $case: 'remove', value: { member, leaves: false } }, signal)
   }
 
   async setRole(memberId: string, role: RoleName, signal?: AbortSignal): Promise<void> {
@@ -350,14 +358,14 @@ export class OpenDocument implements Document {
   }
 
   async leave({ until = 'removed' }: LeaveOptions = {}, signal?: AbortSignal): Promise<void> {
-    this.#assertUsable()
+    this.#assertOpen()
     await this.#orAborted(this.#leaving.leave(until), signal)
   }
 
   async branch(options: BranchOptions = {}, signal?: AbortSignal): Promise<Document> {
-    this.#assertUsable()
+    this.#assertOpen()
     if (this.#room.leaving) throw leavingError()
-    const document = await this.#branching.begin(options, signal)
+    const document = await this.#branchBeginning.begin(options, signal)
     await firstDecided(document, this.#room.context.clock, this.#either(signal))
     return document
   }
@@ -387,8 +395,8 @@ export class OpenDocument implements Document {
       new HeddleError('ABORTED', 'the document was closed; the change stays pending and goes on when it is opened')
     )
     this.#invites.giveUp(new HeddleError('DISPOSED', `document ${this.id} is closed`))
-    this.#branching.giveUp(new HeddleError('DISPOSED', `document ${this.id} is closed`))
-    await this.#branching[Symbol.asyncDispose]()
+    this.#branchBeginning.giveUp(new HeddleError('DISPOSED', `document ${this.id} is closed`))
+    await this.#branchFollowing[Symbol.asyncDispose]()
     await this.#following.stop()
     await this.#turns
     await this.#room.replica.doc[Symbol.asyncDispose]()
@@ -425,12 +433,13 @@ export class OpenDocument implements Document {
     }
     await this.#invites.step(turn, this.#following.readyLinks)
     // What is sealed in an epoch long past, nobody can open.
-    const online = this.#following.readyLinks.length > 0 && !this.#changes.holdsBack
+    const online = this.#following.readyLinks.length > 0 && !this.#changes.holdsBack && !isClosed(this.#room)
     this.#repair.step(turn, online)
     await this.#outgoing.step(turn, online)
     this.#expiry.step()
     this.#leaving.step(turn)
-    await this.#branching.step(turn)
+    await this.#branchBeginning.step(turn)
+    await this.#branchFollowing.step(turn)
     this.#incoming.write(turn)
     const { group, removed } = this.#room
     store.putGroup(turn, group.takeDirtyRecords())
@@ -442,7 +451,7 @@ export class OpenDocument implements Document {
       this.#recovery[Symbol.dispose]()
       this.#rotation[Symbol.dispose]()
       this.#outgoing.giveUpSending(removedError())
-      this.#branching.giveUp(removedError())
+      this.#branchBeginning.giveUp(removedError())
       await this.#following.stop()
       return
     }
@@ -460,14 +469,31 @@ export class OpenDocument implements Document {
     if (control.$case === 'repairRequest') this.#repair.onRequest(head.member, head, control.value)
     if (control.$case === 'poisonReport') this.#recovery.heard(head.member, control.value)
     if (control.$case === 'leave') this.#leaving.heard(head.member)
-    if (control.$case === 'branch') this.#branching.heard(head.member, control.value, role)
-    if (control.$case === 'follow') this.#branching.answered(head.member, control.value)
+    if (control.$case === 'branch') this.#branchFollowing.heard(head.member, control.value, role)
+    if (control.$case === 'follow') this.#branchBeginning.answered(head.member, control.value)
+  }
+
+  /** An admin has closed the document for a successor. It stays open here, to be read and to be edited for oneself. */
+  #closed(): void {
+    this.#leaving.giveUp(closedError())
+    report(this.#room, closedError())
   }
 
   #stopTimers(): void {
     this.#outgoing.dispose()
     for (const part of [this.#holdBack, this.#expiry, this.#repair, this.#recovery, this.#rotation])
       part[Symbol.dispose]()
+  }
+
+  /** Told to `Device.join` after a restart, too: only by joining again this device may go on. */
+  #rolledBack(error: HeddleError): void {
+    const turn = new Turn()
+    this.#room.rolledBack = true
+    putDocument(turn, this.#room)
+    const stored = this.#turns.then(() => turn.commit(this.#room.store.storage))
+    this.#background(stored)
+    this.#turns = Promise.allSettled([stored]).then(() => undefined)
+    this.#fail(error)
   }
 
   /** The storage or the CRDT failed: going on could lose or repeat something, so nothing goes on. */
@@ -477,8 +503,8 @@ export class OpenDocument implements Document {
     this.#leaving.giveUp(error)
     this.#outgoing.giveUp(error)
     this.#invites.giveUp(error)
-    this.#branching.giveUp(error)
-    this.#background(this.#branching[Symbol.asyncDispose]())
+    this.#branchBeginning.giveUp(error)
+    this.#background(this.#branchFollowing[Symbol.asyncDispose]())
     this.#changes.dispose(error)
     this.#emit({ type: 'problem', error })
     this.#background(this.#following.stop())
@@ -526,7 +552,7 @@ export class OpenDocument implements Document {
   }
 
   #assertMayChange(asAdmin = true): void {
-    this.#assertUsable()
+    this.#assertOpen()
     if (this.#room.leaving) throw leavingError()
     if (!asAdmin || this.#room.group.me.role === Role.ROLE_ADMIN) return
     throw new HeddleError('FORBIDDEN', 'only an admin changes members, roles, servers and the policy; ask one')
@@ -552,6 +578,12 @@ export class OpenDocument implements Document {
     if (this.#failure !== undefined) throw this.#failure
     if (this.#abort.signal.aborted) throw new HeddleError('DISPOSED', `document ${this.id} is closed`)
     if (this.#room.removed && !evenWhenRemoved) throw removedError()
+  }
+
+  /** The group takes changes still. */
+  #assertOpen(): void {
+    this.#assertUsable()
+    if (isClosed(this.#room)) throw closedError()
   }
 
   #either(signal: AbortSignal | undefined): AbortSignal {

@@ -100,7 +100,9 @@ export class Following implements LinkUser {
 
   /** Servers that take this document's messages at the moment. */
   get readyLinks(): readonly ServerLink[] {
-    return this.#present.filter(({ channel }) => channel !== undefined).map(({ link }) => link)
+    return this.#present
+      .filter(({ channel, refusedWith }) => channel !== undefined && refusedWith?.code !== 'FORK')
+      .map(({ link }) => link)
   }
 
   /** Servers that may be asked for messages, those that were removed and are read on included. */
@@ -307,9 +309,15 @@ export class Following implements LinkUser {
     await followed.link.detach(this.#room.id)
   }
 
+  #uploadAgain(followed: Followed): void {
+    followed.retry?.[Symbol.dispose]()
+    followed.retry = undefined
+    this.#upload(followed)
+  }
+
   async #upload(followed: Followed): Promise<void> {
     const { channel } = followed
-    if (channel === undefined || followed.uploading) return
+    if (channel === undefined || followed.uploading || followed.retry !== undefined) return
     followed.uploading = true
     try {
       await uploadTo(followed, this.#room, this.#outgoing())
@@ -322,17 +330,20 @@ export class Following implements LinkUser {
 
   /** Learns anew where the server stands, after a pause unless it only lacked a decided slot. */
   async #uploadFailed(followed: Followed, error: HeddleError): Promise<void> {
+    const { code, message } = error
+    if (error.retry === 'never') {
+      if (followed.refusedWith?.message !== message) report(this.#room, error)
+      followed.refusedWith = { code, message }
+    }
+    // What other members have signed there shows whether it is so: it is read on (SPEC SYNC-030).
+    if (code === 'FORK' && followed.former === undefined)
+      return this.#subscribing.later(followed, () => this.#uploadAgain(followed))
     this.#subscribing.lose(followed)
     const now = this.#room.context.clock.now()
     // STALE_EPOCH: it was removed from the document, and this device has yet to learn of that.
     if ((error.code === 'BEHIND' || error.code === 'STALE_EPOCH') && now - followed.behindAtMs > behindPauseMs) {
       followed.behindAtMs = now
       return this.#subscribing.begin(followed)
-    }
-    const { code, message } = error
-    if (error.retry === 'never') {
-      if (followed.refusedWith?.message !== message) report(this.#room, error)
-      followed.refusedWith = { code, message }
     }
     this.#subscribing.failed(followed, error)
   }

@@ -615,7 +615,7 @@ export class Incoming {
           this.#checkTag(head, epoch, epochAuthenticator)
           this.#advance(head, updates, envelope)
           this.#noteDeps(head.member, deps, epoch)
-          if (repair !== undefined) this.#repair.onAnswer(repair)
+          if (repair !== undefined) this.#repair.onAnswer(head.member, repair)
           break
         }
         case EnvelopeKind.ENVELOPE_KIND_CONTROL: {

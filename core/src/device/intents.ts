@@ -1,5 +1,5 @@
 /**
- * Intents (SPEC GROUP, hazard M1): what somebody wants of the group, kept until a decided commit carries it out. What one
+ * Intents (SPEC DEV-003): what somebody wants of the group, kept until a decided commit carries it out. What one
  * is worth is looked at anew in every slot, since others commit too. Called by `changes.ts`.
  */
 import { equalBytes, toHex } from '../bytes.js'
@@ -13,7 +13,7 @@ import {
   ServerAddProposal,
   type ServerEntry
 } from '../wire/index.js'
-import { asHeddleError, type Room } from './room.js'
+import { asHeddleError, type Room, wasMember } from './room.js'
 
 export type Intent = NonNullable<IntentRecord['change']>
 
@@ -95,7 +95,11 @@ async function worthForMember(
   const subject = intent.$case === 'add' ? await joinerOf(intent.value, room) : intent.value.member
   if (subject instanceof HeddleError) return subject
   const entry = room.group.public.member(subject)
-  if (intent.$case === 'add') return entry === undefined ? 'open' : 'done'
+  if (intent.$case === 'add' && entry === undefined) {
+    if (!wasMember(room, subject)) return 'open'
+    return new HeddleError('INVITE_USED', `${toHex(subject)} was a member and is none any more: invite it anew`)
+  }
+  if (intent.$case === 'add') return 'done'
   if (intent.$case === 'remove') return entry === undefined ? 'done' : 'open'
   if (entry === undefined) return new HeddleError('INTENT_OBSOLETE', `${toHex(subject)} is no member any more`)
   return entry.role === intent.value.role ? 'done' : 'open'

@@ -11,7 +11,7 @@ import { quorum, slotConfigOf } from '../paxos/index.js'
 import { type AddIntent, Invite, InviteRecord, JoinRequest, Role, WireError } from '../wire/index.js'
 import type { MemberVerdict } from './identity.js'
 import type { ServerLink } from './links.js'
-import { asHeddleError, isRefusal, type Room, report } from './room.js'
+import { asHeddleError, isRefusal, type Room, report, wasMember } from './room.js'
 import type { Turn } from './store.js'
 
 const linkPrefix = 'heddle:'
@@ -249,11 +249,9 @@ export class Invites {
     report(this.#room, new HeddleError(error.code, message, { cause: error }))
   }
 
-  /** A key package is good for one time: by a second one, somebody who has left would be a member again. */
   #wasMember({ signaturePublicKey }: KeyPackageInfo): boolean {
-    const { crypto, groupId, group, vector } = this.#room
-    const memberId = memberIdOf(crypto, groupId, signaturePublicKey)
-    return vector.get(memberId) !== undefined || group.wasMember(memberId)
+    const { crypto, groupId } = this.#room
+    return wasMember(this.#room, memberIdOf(crypto, groupId, signaturePublicKey))
   }
 
   /** Beside the turn: the app may have to ask somebody. When it has answered, the request is looked at again. */

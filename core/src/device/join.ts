@@ -247,20 +247,23 @@ async function store(
     { welcome: welcomed.welcome, tree: welcomed.tree, keyPackage },
     { crypto: on.crypto, now: () => on.context.clock.now() }
   )
+  const before = await new DocumentStore(on.storage, invite.group).document()
   const turn = new Turn()
-  putJoined(turn, group, welcomed, invite.group, on)
+  putJoined(turn, group, welcomed, invite.group, on, before && { ...before, owesContent: true })
   turn.del(joinKey)
   await turn.commit(on.storage)
 }
 
-/** A document that was joined, as a whole. Throws INVITE_INVALID, CAPABILITY_MISSING. */
+/**
+ * A document that was joined, as a whole; `before`: what stays of the record when this device had been in it, or how it began.
+ * Throws INVITE_INVALID, CAPABILITY_MISSING. */
 export function putJoined(
   turn: Turn,
   group: MemberGroup,
   { slot, server, position }: Welcomed,
   groupId: Uint8Array,
   on: Pick<JoinContext, 'storage' | 'context' | 'crdtTypes'>,
-  branchOf?: Uint8Array
+  before?: Partial<Pick<DocumentRecord, 'branchOf' | 'owesContent'>>
 ): void {
   const { document } = group.public
   if (!equalBytes(group.public.groupId, groupId) || group.epoch !== slot + 1n) {
@@ -278,8 +281,10 @@ export function putJoined(
       joinedEpoch: group.epoch,
       removed: false,
       leaving: false,
+      owesContent: before?.owesContent === true,
+      rolledBack: false,
       epochSinceMs: BigInt(Math.floor(on.context.clock.now())),
-      branchOf
+      branchOf: before?.branchOf
     })
   )
   turn.put(records.key('server', server), ServerProgressRecord.encode({ position, receiptedSeq: 0n }))

@@ -6,6 +6,7 @@ import { compareBytes, equalBytes } from '../bytes.js'
 import { HeddleError } from '../errors.js'
 import { Role } from '../wire/index.js'
 import type { Changes } from './changes.js'
+import type { Intent } from './intents.js'
 import type { Outgoing } from './outgoing.js'
 import { putDocument, type Room } from './room.js'
 import type { Turn } from './store.js'
@@ -99,7 +100,8 @@ export class Leaving {
   #remove(turn: Turn, member: Uint8Array): void {
     const { group, pool } = this.#room
     if (group.me.role !== Role.ROLE_ADMIN || group.public.member(member) === undefined) return
-    if (this.#changes.has((intent) => intent.$case === 'remove' && equalBytes(intent.value.member, member))) return
+    const isKept = ({ $case, value }: Intent) => $case === 'remove' && value.leaves && equalBytes(value.member, member)
+    if (this.#changes.has(isKept)) return
     const admins = group.public.roster
       .filter(({ role, memberId }) => role === Role.ROLE_ADMIN && !equalBytes(memberId, member))
       .map(({ memberId }) => memberId)
@@ -109,7 +111,7 @@ export class Leaving {
     const own = admins.findIndex((memberId) => equalBytes(memberId, group.memberId))
     const rank = (own - first + admins.length) % admins.length
     const delayMs = rank === 0 ? 0 : rankMs * (rank + 0.5 * pool.random())
-    this.#changes.add(turn, { $case: 'remove', value: { member } }, delayMs)
+    this.#changes.add(turn, { $case: 'remove', value: { member, leaves: true } }, delayMs)
   }
 }
 

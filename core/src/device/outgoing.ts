@@ -25,7 +25,7 @@ import {
 import type { Control, Incoming } from './incoming.js'
 import { leavingError } from './leaving.js'
 import type { DueAnswer } from './repair.js'
-import { mustKeepEdits, type Room, report } from './room.js'
+import { closedError, isClosed, mustKeepEdits, putDocument, type Room, report } from './room.js'
 import type { Turn } from './store.js'
 
 /** How long local edits may stay in the CRDT only, while a message is in flight. */
@@ -74,7 +74,7 @@ export class Outgoing {
   /** The first edit that waits is larger than a message can be; nothing may overtake it. */
   #isStuck = false
   #stateDuty: StateDutyRecord | undefined
-  readonly #controls: Control[] = []
+  readonly #controls: { readonly control: Control; readonly sealed: ((head: Head) => void) | undefined }[] = []
   readonly #answers: DueAnswer[] = []
   #leaveSeq: bigint | undefined
   #saidNoMoreEdits = false
@@ -183,10 +183,10 @@ export class Outgoing {
 
   /**
    * Says something to the members' devices that is no content; readers may, too. It leaves in the next turn in which
-   * something can, and is forgotten when the document is closed before.
+   * something can, and is forgotten when the document is closed before. `sealed` hears of its envelope.
    */
-  queueControl(control: Control): void {
-    this.#controls.push(control)
+  queueControl(control: Control, sealed?: (head: Head) => void): void {
+    this.#controls.push({ control, sealed })
     this.#room.wake()
   }
 
@@ -199,10 +199,11 @@ export class Outgoing {
   /** Takes and seals what may leave now. `online`: some server is there to take it. */
   async step(turn: Turn, online: boolean): Promise<void> {
     const inFlight = this.ownSeq > this.sentSeq
-    const canSpeak = online && !inFlight && !this.#room.removed && !this.#room.alarms.isStanding
+    const closed = isClosed(this.#room)
+    const canSpeak = online && !inFlight && !closed && !this.#room.removed && !this.#room.alarms.isStanding
     const canSeal = canSpeak && this.#mayWrite && !this.#isStuck
     const before = this.ownSeq
-    const flushed = canSeal || this.#mustFlush || !online || !this.#mayWrite || this.#isStuck
+    const flushed = canSeal || this.#mustFlush || !online || closed || !this.#mayWrite || this.#isStuck
     // Who asks or edits while this turn seals is served by the next one.
     const asked = flushed ? [...this.#settling] : []
     if (flushed) {
@@ -310,9 +311,9 @@ export class Outgoing {
   }
 
   /** Nothing leaves any more; what waits only to be stored here still is. */
-  giveUpSending(error: HeddleError): void {
-    const given = this.#settling.filter(({ level }) => level !== 'stored')
-    this.#settling = this.#settling.filter(({ level }) => level === 'stored')
+  giveUpSending(error: HeddleError, isHopeless: (one: Settling) => boolean = () => true): void {
+    const given = this.#settling.filter((one) => one.level !== 'stored' && isHopeless(one))
+    this.#settling = this.#settling.filter((one) => !given.includes(one))
     for (const { reject } of given) reject(error)
   }
 
@@ -362,8 +363,12 @@ export class Outgoing {
     // What this device wrote before it lost the right to write, and did not count, counts now.
     const isSaidAgain = !this.#incoming.mayName(this.#room.group.memberId)
     if (isSaidAgain) this.#incoming.saidAgain()
-    if (this.#resend || isSaidAgain) {
+    if (this.#resend || isSaidAgain || this.#room.owesContent) {
       this.#resend = false
+      if (this.#room.owesContent) {
+        this.#room.owesContent = false
+        putDocument(turn, this.#room)
+      }
       const state = this.#room.replica.doc.snapshot()
       if (state.length <= updateBytesMax) updates.push(state)
       else report(this.#room, new HeddleError('LIMIT_EXCEEDED', 'what came too late is too large to be said again'))
@@ -391,18 +396,22 @@ export class Outgoing {
 
   /** Control messages, and what the others have to know of members who lost the right to write. */
   async #sealControls(turn: Turn): Promise<void> {
-    for (const control of this.#controls.splice(0)) await this.#sealControl(turn, control)
+    for (const { control, sealed } of this.#controls.splice(0)) {
+      const head = await this.#sealControl(turn, control)
+      sealed?.(head)
+    }
     if (this.#incoming.owesVouching) await this.#sealControl(turn, undefined)
   }
 
-  async #sealControl(turn: Turn, control: Control | undefined): Promise<void> {
+  async #sealControl(turn: Turn, control: Control | undefined): Promise<Head> {
     const deps = this.#takeDeps(turn)
-    await this.#seal(
+    const head = await this.#seal(
       turn,
       EnvelopeKind.ENVELOPE_KIND_CONTROL,
       ControlPayload.encode({ deps, control, epochAuthenticator: this.#tagToSay() })
     )
     if (control?.$case === 'leave') this.#leaveSeq = this.ownSeq
+    return head
   }
 
   async #sealAnswer(turn: Turn, { version, answer }: DueAnswer): Promise<void> {
@@ -451,7 +460,7 @@ export class Outgoing {
   }
 
   /** Encrypts, chains and signs one message; it and the used-up key become durable with the turn. */
-  async #seal(turn: Turn, kind: EnvelopeKind, payload: Uint8Array): Promise<void> {
+  async #seal(turn: Turn, kind: EnvelopeKind, payload: Uint8Array): Promise<Head> {
     const { group, groupId, vector, store } = this.#room
     const member = group.memberId
     const previous = vector.get(member)
@@ -474,6 +483,7 @@ export class Outgoing {
     vector.advance(head)
     turn.put(store.key('own', seq), bytes)
     this.#incoming.noteTold(turn, head)
+    return head
   }
 
   /** Forgets messages that every server of the document has receipted. */
@@ -509,6 +519,8 @@ export class Outgoing {
         one.flushed = true
         one.seq ??= seq
       }
+      // What is sealed may still become safe; the rest never leaves.
+      if (isClosed(this.#room)) this.giveUpSending(closedError(), ({ flushed, seq }) => flushed && seq === undefined)
       this.#settle()
     })
   }

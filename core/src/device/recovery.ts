@@ -10,7 +10,7 @@ import { type PoisonReport, RejoinKey, WireError } from '../wire/index.js'
 import type { StuckStatus } from './api.js'
 import type { Poison } from './changes.js'
 import type { ServerLink } from './links.js'
-import { asHeddleError, headOf, isRefusal, type Room, report } from './room.js'
+import { asHeddleError, closedError, headOf, isClosed, isRefusal, type Room, report } from './room.js'
 
 /** How long an answer waits: when another's is used first, it is of no use any more. */
 const answerMsMin = 300
@@ -47,6 +47,8 @@ interface Session {
   readonly mailbox: Uint8Array
   /** Requests since the epoch last changed. */
   asked: number
+  /** It was time to ask while no server was there. */
+  isDue: boolean
   /** Answers for the present epoch by key, hexadecimal. */
   readonly claims: Map<string, Claim>
   basis: Uint8Array | undefined
@@ -86,6 +88,8 @@ export class Recovery {
     const { poison, hopeless, basis, asked } = session
     const { slot, by } = poison
     const what = `this device cannot apply the commit of slot ${slot}, by member ${by ?? 'unknown'}`
+    if (isClosed(this.#room))
+      return { slot, by, recovery: 'impossible', message: `${what}, and ${closedError().message}` }
     if (hopeless !== undefined) {
       const message = `${what}, and cannot come back by itself (${hopeless.message}): have an admin remove it and invite it again`
       return { slot, by, recovery: 'impossible', message }
@@ -104,9 +108,18 @@ export class Recovery {
   /** This device cannot process a decided commit that others could. */
   begin(poison: Poison): void {
     const mailbox = this.#room.context.random(16)
-    const fresh = { asked: 0, claims: new Map(), basis: undefined, hopeless: undefined, refusedBy: new Set<string>() }
-    this.#session = { poison, mailbox, ...fresh }
-    this.#askIn(0)
+    this.#session = {
+      poison,
+      mailbox,
+      asked: 0,
+      isDue: false,
+      claims: new Map(),
+      basis: undefined,
+      hopeless: undefined,
+      refusedBy: new Set()
+    }
+    if (isClosed(this.#room)) this.impossible(closedError())
+    else this.#askIn(0)
   }
 
   /** The epoch that is followed has ended: what was answered is of no use any more. */
@@ -118,6 +131,7 @@ export class Recovery {
     session.asked = 0
     this.#agreeTimer?.[Symbol.dispose]()
     this.#agreeTimer = undefined
+    if (isClosed(this.#room)) return this.impossible(closedError())
     // Not all that are stuck at once, and later than the decision is everywhere.
     if (session.hopeless === undefined) this.#askIn(askAgainMs * (1 + this.#room.pool.random()))
   }
@@ -146,7 +160,7 @@ export class Recovery {
     const session = this.#session
     if (session === undefined || session.hopeless !== undefined) return
     this.#mailbox(link, session.mailbox, true)
-    if (session.asked === 0 && session.basis === undefined) this.#askIn(0)
+    if ((session.asked === 0 || session.isDue) && session.basis === undefined) this.#askIn(0)
   }
 
   /** What lies in a mailbox; it need not be this one. */
@@ -204,8 +218,8 @@ export class Recovery {
     const session = this.#session
     if (session === undefined || session.hopeless !== undefined || session.basis !== undefined) return
     const links = this.#hooks.links()
-    // Who connects next asks.
-    if (links.length === 0) return
+    session.isDue = links.length === 0
+    if (session.isDue) return
     const { poison, mailbox } = session
     for (const link of links) this.#emptyMailbox(link, mailbox)
     this.#hooks.say({ slot: poison.slot, valueHash: poison.valueHash, mailbox })

@@ -29,6 +29,10 @@ const attemptsMax = 8
 const behindMs = 10_000
 const headsMax = 64
 const positionsMax = 256
+/** One member's word that it has answered could be a lie that silences all others. */
+const answerersMin = 2
+/** Positions asked for by others that are remembered. */
+const heardMax = 4_096
 const answersMax = 64
 /** A member is answered again after this, and each time after twice as long; after an hour without it begins anew. */
 const answerAgainMs = 5_000
@@ -46,15 +50,25 @@ interface Lack {
   position: RepairHead
   attempts: number
   dueMs: number
-  /** Requests of others who stand in the same place, by the hash of their envelope: what answers them answers this. */
-  readonly alike: Set<string>
+  /** Requests that ask for it, by the hash of their envelope: this device's, and those of others in the same place. */
+  readonly requests: Map<string, OpenRequest>
+  /** Another asked first, and this device waited for what that brings. */
+  isLeft: boolean
+}
+
+interface OpenRequest {
+  /** Who asks, hexadecimal. */
+  readonly by: string
+  /** Everybody who can answers it. */
+  readonly isRepeated: boolean
+  readonly answeredBy: Set<string>
 }
 
 interface OpenAnswer {
   readonly due: DueAnswer
-  readonly attempt: number
-  /** Positions others have answered with. */
-  readonly covered: Set<string>
+  readonly isRepeated: boolean
+  /** By position: others who have answered with it, and not the one who asks. */
+  readonly covered: Map<string, Set<string>>
   readonly timer: Disposable
 }
 
@@ -64,7 +78,8 @@ export interface StoredRepair {
 }
 
 export interface RepairHooks {
-  ask(request: RepairRequest): void
+  /** `sealed` is called with the request's envelope once it has one. */
+  ask(request: RepairRequest, sealed: (head: Head) => void): void
   answer(due: DueAnswer): void
   /** Nothing more of this member is taken. */
   frozen(member: Uint8Array): void
@@ -88,6 +103,8 @@ export class Repair {
   readonly #answers = new Map<string, OpenAnswer>()
   /** By member: when it was answered last, and how often within the hour before. */
   readonly #answered = new Map<string, { readonly atMs: number; readonly times: number }>()
+  /** Who has asked from which position, the oldest first: whether a request is a repeated one is not its sender's to say. */
+  readonly #heard = new Set<string>()
   /** Positions in forked chains that somebody was seen to stand at, this device included. */
   readonly #positions = new Set<string>()
   #timer: Disposable | undefined
@@ -148,6 +165,9 @@ export class Repair {
   onRequest(sender: Uint8Array, head: Head, request: RepairRequest): void {
     this.#convictBy(request.forks)
     const mine: Head[] = []
+    const by = toHex(sender)
+    const isKnown = request.heads.map((theirs) => this.#isKnown(by, theirs))
+    const isRepeated = request.attempt > 1 && isKnown.every(Boolean)
     for (const theirs of request.heads) {
       const position = this.#position(theirs.member)
       const key = toHex(theirs.member)
@@ -158,28 +178,35 @@ export class Repair {
       // The answers reach this device as well.
       const lack = this.#lacks.get(key)
       if (lack === undefined || !samePosition(lack.position, theirs)) continue
-      if (lack.alike.size < positionsMax) lack.alike.add(toHex(head.hash))
-      if (lack.attempts === 0) this.#asked(key, lack)
+      this.#noteRequest(lack, head, { by, isRepeated })
+      if (lack.attempts > 0 || lack.isLeft) continue
+      lack.isLeft = true
+      lack.dueMs = this.#room.context.clock.now() + retryMs
     }
-    if (mine.length === 0 || this.#answers.size >= answersMax || !this.#mayAnswer(toHex(sender))) return
+    if (mine.length === 0 || this.#answers.size >= answersMax || !this.#mayAnswer(by)) return
     const id = toHex(head.hash)
     const { context, pool } = this.#room
     const timer = context.clock.setTimer(answerMsMax * pool.random(), () => this.#answer(id))
     const due = { version: request.version.slice(), answer: { request: head, heads: mine } }
-    this.#answers.set(id, { due, attempt: request.attempt, covered: new Set(), timer })
-    context.log('debug', 'repair.asked', { document: this.#room.id, by: toHex(sender) })
+    this.#answers.set(id, { due, isRepeated, covered: new Map(), timer })
+    context.log('debug', 'repair.asked', { document: this.#room.id, by })
   }
 
-  /** A member's message holds what another, or this device, asked for. */
-  onAnswer({ request, heads }: RepairAnswer): void {
+  /** A message of `sender` says that it holds what another, or this device, asked for. */
+  onAnswer(sender: Uint8Array, { request, heads }: RepairAnswer): void {
+    // Nobody answers itself.
+    if (equalBytes(sender, request.member)) return
     const id = toHex(request.hash)
-    const isOwn = equalBytes(request.member, this.#room.group.memberId)
+    const by = toHex(sender)
     const open = this.#answers.get(id)
     for (const head of heads) {
-      open?.covered.add(positionKey(head))
+      if (open !== undefined) noteIn(open.covered, positionKey(head), by)
       const key = toHex(head.member)
       const lack = this.#lacks.get(key)
-      if (lack === undefined || !(isOwn || lack.alike.has(id)) || samePosition(head, lack.position)) continue
+      const asked = lack?.requests.get(id)
+      if (lack === undefined || asked === undefined || samePosition(head, lack.position)) continue
+      asked.answeredBy.add(by)
+      if (!this.#isServed(lack)) continue
       // Answers on other positions of a fork come by themselves.
       this.#lacks.delete(key)
       this.#dirtyLacks.set(key, head.member)
@@ -217,11 +244,44 @@ export class Repair {
     const heads = due.map(([, { position }]) => position).sort((a, b) => (toHex(a.member) < toHex(b.member) ? -1 : 1))
     const version = replica.doc.version()
     const isShort = version.length <= versionBytesMax
-    this.#hooks.ask({ version: isShort ? version : new Uint8Array(0), heads, attempt, forks })
+    const by = toHex(this.#room.group.memberId)
+    const asks = due.map(([, lack]) => ({ lack, by, isRepeated: lack.attempts > 0 }))
+    this.#hooks.ask({ version: isShort ? version : new Uint8Array(0), heads, attempt, forks }, (head) => {
+      for (const { lack, ...request } of asks) this.#noteRequest(lack, head, request)
+    })
     for (const [key, lack] of due) this.#asked(key, lack)
   }
 
-  /** It was asked for, by this device or by another in the same place: later, again. */
+  #noteRequest(lack: Lack, { hash }: Head, request: Omit<OpenRequest, 'answeredBy'>): void {
+    if (lack.requests.size < positionsMax) lack.requests.set(toHex(hash), { ...request, answeredBy: new Set() })
+  }
+
+  /**
+   * What this device asked was answered; or what two others in the same place asked, since one of them may have asked from
+   * where there is nothing to be answered.
+   */
+  #isServed({ requests }: Lack): boolean {
+    const { memberId, public: group } = this.#room.group
+    const others = group.roster.filter((one) => mayWrite(one.role) && !equalBytes(one.memberId, memberId)).length
+    const enough = Math.min(answerersMin, others)
+    const served = [...requests.values()].filter(
+      ({ isRepeated, answeredBy }) => answeredBy.size >= (isRepeated ? 1 : enough)
+    )
+    const askers = new Set(served.map(({ by }) => by))
+    return askers.has(toHex(memberId)) || askers.size >= answerersMin
+  }
+
+  /** Whether this member has asked from there before. From now on it has. */
+  #isKnown(by: string, position: RepairHead): boolean {
+    const key = `${by} ${positionKey(position)}`
+    const isKnown = this.#heard.delete(key)
+    this.#heard.add(key)
+    const [oldest] = this.#heard
+    if (this.#heard.size > heardMax && oldest !== undefined) this.#heard.delete(oldest)
+    return isKnown
+  }
+
+  /** It was asked for: later, again. */
   #asked(key: string, lack: Lack): void {
     lack.attempts++
     lack.dueMs = this.#room.context.clock.now() + Math.min(retryMs * 2 ** (lack.attempts - 1), retryMsMax)
@@ -251,8 +311,9 @@ export class Repair {
     this.#answers.delete(id)
     // Servers take no content of a reader.
     if (!mayWrite(this.#room.group.me.role)) return
-    const { attempt, covered, due } = open
-    if (attempt === 1 && due.answer.heads.every((head) => covered.has(positionKey(head)))) return
+    const { isRepeated, covered, due } = open
+    const isSaid = (head: Head) => (covered.get(positionKey(head))?.size ?? 0) >= answerersMin
+    if (!isRepeated && due.answer.heads.every(isSaid)) return
     this.#hooks.answer(due)
     this.#room.wake()
   }
@@ -280,7 +341,8 @@ export class Repair {
 
   #newLack(position: RepairHead): Lack {
     const { context, pool } = this.#room
-    return { position, attempts: 0, dueMs: context.clock.now() + askMsMax * pool.random(), alike: new Set() }
+    const dueMs = context.clock.now() + askMsMax * pool.random()
+    return { position, attempts: 0, dueMs, requests: new Map(), isLeft: false }
   }
 
   /** Where this device stands in a member's chain: before what it lacks, or has passed over. */
@@ -325,4 +387,9 @@ export class Repair {
 
 function positionKey({ member, seq, hash }: RepairHead): string {
   return `${toHex(member)} ${seq} ${toHex(hash)}`
+}
+
+function noteIn(sets: Map<string, Set<string>>, key: string, item: string): void {
+  const set = sets.get(key) ?? new Set()
+  sets.set(key, set.add(item))
 }

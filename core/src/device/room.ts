@@ -47,10 +47,16 @@ export interface Room {
   group: MemberGroup
   /** The present epoch without its keys, when this device cannot process the commits that led there (SPEC DEV-040). */
   followed: PublicGroup | undefined
+  /** Least `retainedEpochs` of the epochs since the last one this device has keys of; undefined while it is in that. */
+  retainedSince: number | undefined
   /** Set once this device learns that it was removed. */
   removed: boolean
   /** This device has asked to be removed: it takes no more edits. */
   leaving: boolean
+  /** This device has joined again: what it holds from before has to be said once more, in one message. */
+  owesContent: boolean
+  /** Its storage is older than what it has sent (SPEC DEV-008). */
+  rolledBack: boolean
   /** When the present epoch was entered, milliseconds since the Unix epoch. */
   epochSinceMs: number
   /** Aborts when the document is disposed of. */
@@ -61,11 +67,10 @@ export interface Room {
 }
 
 /** Makes what the room knows of the document as a whole durable with the turn. */
-export function putDocument(turn: Turn, { store, group, joinedEpoch, removed, leaving, ...room }: Room): void {
+export function putDocument(turn: Turn, { store, group, ...room }: Room): void {
   const { crdtType } = group.public.document
   const epochSinceMs = BigInt(Math.floor(room.epochSinceMs))
-  const record = { crdtType, joinedEpoch, removed, leaving, epochSinceMs, branchOf: room.branchOf }
-  turn.put(store.key('document'), DocumentRecord.encode(record))
+  turn.put(store.key('document'), DocumentRecord.encode({ ...room, crdtType, epochSinceMs }))
 }
 
 /** Tells app and log of something that went wrong and was contained. */
@@ -94,17 +99,40 @@ export function asHeddleError(error: unknown, what: string): HeddleError {
     : new HeddleError('INTERNAL', `${what} failed: ${String(error)}`, { cause: error })
 }
 
+/**
+ * Whether somebody is a member, or was one as far as this device can tell. A key package is good for one time: by a second
+ * one, somebody who has left or was removed would be a member again (SPEC JOIN-003).
+ */
+export function wasMember({ group, vector }: Pick<Room, 'group' | 'vector'>, memberId: Uint8Array): boolean {
+  return vector.get(memberId) !== undefined || group.wasMember(memberId)
+}
+
 /** The present epoch, whether this device has its keys or not. */
 export const headOf = ({ group, followed }: Pick<Room, 'group' | 'followed'>): PublicGroup => followed ?? group.public
+
+/** An admin has closed the document for a successor: nothing more is sent or changed in it (SPEC GROUP-013). */
+export const isClosed = (room: Pick<Room, 'group' | 'followed'>): boolean => headOf(room).reinit !== undefined
+
+export const closedError = (): HeddleError =>
+  new HeddleError(
+    'FORBIDDEN',
+    'an admin has closed this document for good: what is edited stays on this device and is not sent; go on in the document that follows it, or in a new one'
+  )
+
+/** For how many epochs members have kept what is of this device's last one, by the policies since. */
+export function retainedSince({ group, retainedSince }: Pick<Room, 'group' | 'retainedSince'>): number {
+  return retainedSince ?? group.public.document.policy.retainedEpochs
+}
 
 /**
  * Whether what is sealed in this device's last epoch could be read by who was removed since, could not by members who were
  * away, or would not count: then it is kept until the device is back.
  */
-export function mustKeepEdits({ group, followed }: Pick<Room, 'group' | 'followed'>): boolean {
+export function mustKeepEdits(room: Pick<Room, 'group' | 'followed' | 'retainedSince'>): boolean {
+  const { group, followed } = room
   if (followed === undefined) return false
-  const { roster, document } = group.public
-  const isLate = 2n * (followed.epoch - group.epoch) > BigInt(document.policy.retainedEpochs)
+  const { roster } = group.public
+  const isLate = 2n * (followed.epoch - group.epoch) > BigInt(retainedSince(room))
   const mayWrite = followed.member(group.memberId)?.role !== Role.ROLE_READER
   return isLate || !mayWrite || roster.some(({ memberId }) => followed.member(memberId) === undefined)
 }

@@ -1,9 +1,9 @@
 /**
- * Renewing keys by itself (SPEC DEV-021, hazard M15): when nobody has committed for as long as the policy says, one of the
+ * Renewing keys by itself (SPEC DEV-021): when nobody has committed for as long as the policy says, one of the
  * devices renews its keys, which gives the group new secrets. Each waits a little longer than that, by chance, so that one
  * is first and the others have no more reason to. Called by the document.
  */
-import type { Room } from './room.js'
+import { isClosed, type Room } from './room.js'
 
 const hourMs = 3_600_000
 /** How much longer than the policy's period a device waits, at most. */
@@ -36,7 +36,7 @@ export class Rotation {
     this.#isDue = false
     const { group, context, pool, epochSinceMs } = this.#room
     const periodMs = group.public.document.policy.rotationHours * hourMs
-    if (periodMs === 0) return
+    if (periodMs === 0 || isClosed(this.#room)) return
     const dueMs = epochSinceMs + periodMs * (1 + spread * pool.random())
     const leftMs = dueMs - context.clock.now()
     this.#arm(leftMs > 0 ? leftMs : overdueMsMax * pool.random())

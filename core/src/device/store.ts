@@ -51,6 +51,10 @@ const kinds = {
   follow: 'b'
 } as const
 export type RecordKind = keyof typeof kinds
+export const recordKinds = Object.keys(kinds) as readonly RecordKind[]
+
+/** The document and what was written in it. All else is of the member that this device was. */
+const keptWhenLeaving: ReadonlySet<RecordKind> = new Set(['document', 'log', 'snapshot', 'unsealed'])
 
 const identityKey = utf8('i')
 const ownerKey = utf8('o')
@@ -238,25 +242,7 @@ export class DocumentStore {
 
   /** Forgets what this device was in the document; what was written in it, and what was not sent, stays. */
   leave(turn: Turn): void {
-    const past = [
-      'group',
-      'applied',
-      'server',
-      'own',
-      'decided',
-      'pending',
-      'intent',
-      'invite',
-      'stateDuty',
-      'standing',
-      'named',
-      'lack',
-      'fork',
-      'tail',
-      'genesis',
-      'follow'
-    ] as const
-    for (const kind of past) turn.delRange(this.range(kind))
+    for (const kind of recordKinds) if (!keptWhenLeaving.has(kind)) turn.delRange(this.range(kind))
   }
 
   async document(): Promise<DocumentRecord | undefined> {

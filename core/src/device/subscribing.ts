@@ -71,9 +71,14 @@ export class Subscribing {
     }
     this.lose(followed)
     this.ensureStream()
+    this.later(followed, () => this.#tryAgain(followed))
+  }
+
+  /** After it has refused, the longer the more often it did. */
+  later(followed: Followed, again: () => void): void {
     const pauseMs = Math.min(refusedPauseMsMax, refusedPauseMs * 2 ** Math.min(followed.refusals++, 10))
     followed.retry?.[Symbol.dispose]()
-    followed.retry = this.#room.context.clock.setTimer(pauseMs, () => this.#tryAgain(followed))
+    followed.retry = this.#room.context.clock.setTimer(pauseMs, again)
   }
 
   /** The group is at a new epoch: what a server refused before, it may take now. */

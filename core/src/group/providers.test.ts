@@ -45,7 +45,11 @@ async function scenario(seed: number, suite: SuiteId, depsFor: (seed: number) =>
   c.restart()
   world.members.splice(world.members.indexOf(lost), 1)
   await decide(world, c)
-  const basis = { groupInfo: await a.group.groupInfo({ externalPub: true }), ctx: a.group.public.ctx }
+  const basis = {
+    groupInfo: await a.group.groupInfo({ externalPub: true }),
+    ctx: a.group.public.ctx,
+    retainedEpochs: 8
+  }
   const { commit, pending } = await lost.group.resync(basis)
   world.observer = await world.observer.processCommit(commit)
   for (const member of world.members) await member.process(commit)

@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest'
 import { emptyBytes, toHex, utf8 } from '../bytes.js'
 import type { Role } from '../wire/index.js'
 import { deviceExtension, leafRules } from './extensions.js'
-import type { BuiltCommit, PublicGroup } from './index.js'
+import type { BuiltCommit, PublicGroup, RejoinBasis } from './index.js'
 import {
   buildExternalEpoch,
   decodeGroupInfoMessage,
@@ -51,7 +51,8 @@ async function lostMember(seed: number, role: Role = EDITOR): Promise<Lost> {
 
 const basisOf = async ({ group }: Member) => ({
   groupInfo: await group.groupInfo({ externalPub: true }),
-  ctx: group.public.ctx
+  ctx: group.public.ctx,
+  retainedEpochs: group.public.document.policy.retainedEpochs
 })
 
 async function adoptBy({ world, lost }: Pick<Lost, 'world' | 'lost'>, { commit, pending }: BuiltCommit): Promise<void> {
@@ -175,12 +176,12 @@ describe('a member that lost the group’s secrets', () => {
 
   test('starts only from the epoch that is vouched for, of its own group, and later than its own', async () => {
     const lost = await lostMember(908)
-    const { groupInfo, ctx } = await basisOf(lost.admin)
+    const { groupInfo, ...vouched } = await basisOf(lost.admin)
     const { group } = lost.lost
-    const expectCode = async (code: string, basis: { groupInfo: Uint8Array; ctx: Uint8Array }) =>
+    const expectCode = async (code: string, basis: RejoinBasis) =>
       expect(await group.resync(basis).catch((error: unknown) => error)).toMatchObject({ code })
-    await expectCode('FORK', { groupInfo, ctx: group.public.ctx })
-    await expectCode('INVALID', { groupInfo: await lost.admin.group.groupInfo(), ctx })
+    await expectCode('FORK', { ...vouched, groupInfo, ctx: group.public.ctx })
+    await expectCode('INVALID', { ...vouched, groupInfo: await lost.admin.group.groupInfo() })
     await expectCode('INVALID', await basisOf(await createMember(9080)))
     const another = await lostMember(9081)
     await expectCode('INVALID', await basisOf(another.admin))
@@ -191,7 +192,7 @@ describe('a member that lost the group’s secrets', () => {
         ? { ...extension, extensionData: new Uint8Array(33).fill(32) }
         : extension
     )
-    await expectCode('BAD_SIGNATURE', { groupInfo: encodeGroupInfoMessage({ ...forged, extensions }), ctx })
+    await expectCode('BAD_SIGNATURE', { ...vouched, groupInfo: encodeGroupInfoMessage({ ...forged, extensions }) })
     await decide(lost.world, lost.admin, { removes: [group.memberId] })
     await expectCode('REMOVED', await basisOf(lost.admin))
     expect(lost.lost.store()).toEqual([])
@@ -205,6 +206,27 @@ describe('a member that lost the group’s secrets', () => {
     const old = await lostMember(910)
     for (let i = 0; i < 7; i++) await decide(old.world, old.admin)
     await expect(old.lost.group.resync(await basisOf(old.admin))).rejects.toThrow(obsolete)
+  })
+
+  test('goes by the least number of epochs that members have kept since, not by the policy of now', async () => {
+    const world = await createWorld(911, [EDITOR, EDITOR, EDITOR])
+    const [admin, other, lost] = world.members
+    if (admin === undefined || other === undefined || lost === undefined) throw new Error('four members expected')
+    const { policy } = world.observer.document
+    await decide(world, admin, { policy: { ...policy, retainedEpochs: 3 } })
+    world.members.splice(world.members.indexOf(lost), 1)
+    await decide(world, other)
+    await decide(world, admin, { policy: { ...policy, retainedEpochs: 8 } })
+    await decide(world, admin)
+    const obsolete = expect.objectContaining({ code: 'INTENT_OBSOLETE' })
+    const basis = await basisOf(admin)
+    expect(basis.retainedEpochs).toBe(8)
+    await expect(lost.group.resync({ ...basis, retainedEpochs: 2 })).rejects.toThrow(obsolete)
+    const built = await lost.group.resync(basis)
+    await decide(world, admin)
+    // The members have let go of it by the policy of its own epoch; the servers could not tell.
+    await expect(lost.group.resync(await basisOf(admin))).rejects.toThrow(obsolete)
+    expect(built.next.epoch).toBe(lost.group.epoch + 4n)
   })
 })
 

@@ -29,6 +29,11 @@ export interface RejoinBasis {
   readonly groupInfo: Uint8Array
   /** Context hash of that epoch, which a certificate or the caller vouches for. */
   readonly ctx: Uint8Array
+  /**
+   * Least `retainedEpochs` of the epochs between this device's last and that one: by the policy of each, members have let go
+   * of what proves that this device was one, and a larger number later has not brought it back.
+   */
+  readonly retainedEpochs: number
 }
 
 /** What of a GroupInfo with external_pub cannot be computed from the decided commits. */
@@ -70,7 +75,7 @@ export interface ReadBasis {
  * member any more; INTENT_OBSOLETE when it can only be removed and added again.
  */
 export async function readBasis(
-  { groupInfo, ctx }: RejoinBasis,
+  { groupInfo, ctx, retainedEpochs }: RejoinBasis,
   last: PublicGroup,
   memberId: Uint8Array,
   crypto: CryptoProvider
@@ -87,10 +92,11 @@ export async function readBasis(
     'INTENT_OBSOLETE',
     `Member ${newcomer && toHex(newcomer.memberId)} came after the last epoch of this device and cannot check that it was in it: have an admin remove this device and add it again`
   )
+  const kept = Math.min(retainedEpochs, last.document.policy.retainedEpochs, base.document.policy.retainedEpochs)
   ensure(
-    base.epoch - last.epoch <= BigInt(base.document.policy.retainedEpochs),
+    base.epoch - last.epoch <= BigInt(kept),
     'INTENT_OBSOLETE',
-    'The last epoch of this device is too long ago: have an admin remove it and add it again'
+    `The last epoch of this device is ${base.epoch - last.epoch} epochs ago and members have kept ${kept}: have an admin remove it and add it again`
   )
   return { base, oldLeaf: me.leafIndex, externalKey: externalKeyIn(decodeGroupInfoMessage(groupInfo), base.suite) }
 }

@@ -112,7 +112,11 @@ async function makeTargets(): Promise<ReadonlyMap<string, Target>> {
     policy: { ...w.observer.document.policy, rotationHours: 12 }
   })
   if (welcome === undefined) throw new Error('no Welcome')
-  const basis = { groupInfo: await admin.group.groupInfo({ externalPub: true }), ctx: admin.group.public.ctx }
+  const basis = {
+    groupInfo: await admin.group.groupInfo({ externalPub: true }),
+    ctx: admin.group.public.ctx,
+    retainedEpochs: 8
+  }
   const rejoin = (await lost.group.resync(basis)).commit
   const reinit = (await admin.group.buildCommit({ reinit: { suite: 3 } })).commit
   const groupInfo = await admin.group.groupInfo()
@@ -204,7 +208,7 @@ async function besides(joining: Promise<unknown>): Promise<void> {
 /** Another GroupInfo than that of the context vouched for is a fork, which is no more than INVALID here. */
 async function resyncFrom(lost: MemberGroup, groupInfo: Uint8Array, ctx: Uint8Array): Promise<void> {
   try {
-    await lost.resync({ groupInfo, ctx })
+    await lost.resync({ groupInfo, ctx, retainedEpochs: 8 })
   } catch (cause) {
     if (HeddleError.is(cause) && (cause.code === 'FORK' || cause.code === 'INTENT_OBSOLETE'))
       throw new HeddleError('INVALID', cause.message, { cause })

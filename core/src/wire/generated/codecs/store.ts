@@ -911,10 +911,11 @@ export function putAddIntent(sink: Sink, message: types.AddIntent): void {
   }
 }
 
-const removeIntentShape: Shape = { name: 'RemoveIntent', fields: { 1: 'member' } }
+const removeIntentShape: Shape = { name: 'RemoveIntent', fields: { 1: 'member', 2: 'leaves' } }
 
 export function readRemoveIntent(reader: Reader, end: number): types.RemoveIntent {
   let member: Uint8Array = emptyBytes
+  let leaves: boolean = false
   let seen = 0
   let unknown = 0
   let tag = 0
@@ -925,17 +926,25 @@ export function readRemoveIntent(reader: Reader, end: number): types.RemoveInten
         seen = reader.once(seen, 1, 'RemoveIntent.member')
         member = reader.bytes(end, 16, 16, 'RemoveIntent.member')
         break
+      case 16:
+        seen = reader.once(seen, 2, 'RemoveIntent.leaves')
+        leaves = reader.bool(end, 'RemoveIntent.leaves')
+        break
       default:
         unknown = reader.unknown(tag, end, unknown, removeIntentShape)
     }
   }
   if ((seen & 1) === 0) throw reader.error('required', 'RemoveIntent.member')
-  return { member }
+  return { member, leaves }
 }
 
 export function putRemoveIntent(sink: Sink, message: types.RemoveIntent): void {
   sink.tag(10)
   sink.bytes(message.member, 16, 16, 'RemoveIntent.member')
+  if (message.leaves) {
+    sink.tag(16)
+    sink.bool(message.leaves)
+  }
 }
 
 const rotateIntentShape: Shape = { name: 'RotateIntent', fields: { 1: 'since_epoch', 2: 'automatic' } }
@@ -1106,7 +1115,16 @@ export const DocumentRecord: Codec<types.DocumentRecord> = /* @__PURE__ */ codec
 
 const documentRecordShape: Shape = {
   name: 'DocumentRecord',
-  fields: { 1: 'crdt_type', 2: 'joined_epoch', 3: 'removed', 4: 'leaving', 5: 'epoch_since_ms', 6: 'branch_of' }
+  fields: {
+    1: 'crdt_type',
+    2: 'joined_epoch',
+    3: 'removed',
+    4: 'leaving',
+    5: 'epoch_since_ms',
+    6: 'branch_of',
+    7: 'owes_content',
+    8: 'rolled_back'
+  }
 }
 
 export function readDocumentRecord(reader: Reader, end: number): types.DocumentRecord {
@@ -1117,6 +1135,8 @@ export function readDocumentRecord(reader: Reader, end: number): types.DocumentR
   let leaving: boolean = false
   let epochSinceMs: bigint = 0n
   let branchOf: Uint8Array | undefined
+  let owesContent: boolean = false
+  let rolledBack: boolean = false
   let seen = 0
   let unknown = 0
   let tag = 0
@@ -1149,12 +1169,20 @@ export function readDocumentRecord(reader: Reader, end: number): types.DocumentR
         reader.unset(branchOf, 'DocumentRecord.branch_of')
         branchOf = reader.bytes(end, 16, 16, 'DocumentRecord.branch_of')
         break
+      case 56:
+        seen = reader.once(seen, 32, 'DocumentRecord.owes_content')
+        owesContent = reader.bool(end, 'DocumentRecord.owes_content')
+        break
+      case 64:
+        seen = reader.once(seen, 64, 'DocumentRecord.rolled_back')
+        rolledBack = reader.bool(end, 'DocumentRecord.rolled_back')
+        break
       default:
         unknown = reader.unknown(tag, end, unknown, documentRecordShape)
     }
   }
   if ((seen & 1) === 0) throw reader.error('required', 'DocumentRecord.crdt_type')
-  return { crdtType, joinedEpoch, removed, leaving, epochSinceMs, branchOf }
+  return { crdtType, joinedEpoch, removed, leaving, epochSinceMs, branchOf, owesContent, rolledBack }
 }
 
 export function putDocumentRecord(sink: Sink, message: types.DocumentRecord): void {
@@ -1179,6 +1207,14 @@ export function putDocumentRecord(sink: Sink, message: types.DocumentRecord): vo
   if (message.branchOf !== undefined) {
     sink.tag(50)
     sink.bytes(message.branchOf, 16, 16, 'DocumentRecord.branch_of')
+  }
+  if (message.owesContent) {
+    sink.tag(56)
+    sink.bool(message.owesContent)
+  }
+  if (message.rolledBack) {
+    sink.tag(64)
+    sink.bool(message.rolledBack)
   }
   sink.size(256, 'DocumentRecord')
 }

@@ -182,6 +182,8 @@ export interface AddIntent {
 export interface RemoveIntent {
   /** Member id. */
   readonly member: Uint8Array
+  /** The member asks for it: this is kept until it is gone. */
+  readonly leaves: boolean
 }
 
 /** Renews the keys of this device. */
@@ -234,6 +236,10 @@ export interface DocumentRecord {
   readonly epochSinceMs: bigint
   /** Document that it began as a branch of, when it did. */
   readonly branchOf?: Uint8Array | undefined
+  /** What was written before it joined again is to be said once more. */
+  readonly owesContent: boolean
+  /** It was found to be older than what this device has sent: nothing is sent before it joins again. */
+  readonly rolledBack: boolean
 }
 
 /** Device: the duty to give the document's state to members this device added (SPEC SYNC-013). */
