@@ -29,6 +29,8 @@ import {
 
 /** Signatures verified at a time: enough for every core, and little for others to wait for who use the same threads. */
 const VERIFYING_MAX = 8
+/** Smaller trees are not worth other threads, whose answers come at no time that a simulation's clock knows of. */
+const OFF_THREAD_LEAVES_MIN = 64
 
 /** The tree that a group context names by its hash; what is in it is not validated. Throws INVALID. */
 export function treeWithHash(
@@ -59,8 +61,9 @@ export async function validateTree(
   checkCredentialsSupported(tree)
   for (const { leaf } of leaves) checkSupports(leaf, context.extensions, required)
   const { groupId } = context
+  const verify = leaves.length < OFF_THREAD_LEAVES_MIN ? suite.mls.signature.verify : crypto.verifyOffThread
   await eachOf(leaves, VERIFYING_MAX, ({ index, leaf }) =>
-    checkLeaf(leaf, { groupId, leafIndex: index }, suite, rules, crypto.verifyOffThread)
+    checkLeaf(leaf, { groupId, leafIndex: index }, suite, rules, verify)
   )
 }
 
