@@ -256,7 +256,8 @@ async function store(
 
 /**
  * A document that was joined, as a whole; `before`: what stays of the record when this device had been in it, or how it began.
- * Throws INVITE_INVALID, CAPABILITY_MISSING. */
+ * Throws INVITE_INVALID, CAPABILITY_MISSING.
+ */
 export function putJoined(
   turn: Turn,
   group: MemberGroup,
