@@ -5,11 +5,13 @@
  */
 import { compareBytes, toHex, utf8 } from '../src/bytes.js'
 import { Alarms } from '../src/device/alarms.js'
+import { Chains } from '../src/device/chains.js'
 import { Incoming } from '../src/device/incoming.js'
 import { Outgoing } from '../src/device/outgoing.js'
 import { Repair } from '../src/device/repair.js'
 import { Replica } from '../src/device/replica.js'
 import type { Room } from '../src/device/room.js'
+import { Silenced } from '../src/device/silenced.js'
 import { DocumentStore, Turn } from '../src/device/store.js'
 import type { Batch, Context, CrdtBackend, CrdtDoc, CrdtInit, Entry, ScanRange, Storage } from '../src/index.js'
 import { type ParsedEnvelope, parseEnvelope, Standings, StateVector } from '../src/sync/index.js'
@@ -235,6 +237,7 @@ class DeviceProcess {
   readonly #lie: (() => Head) | undefined
   readonly room: Room
   readonly doc: SetDoc
+  readonly #silenced: Silenced
   readonly #incoming: Incoming
   readonly #outgoing: Outgoing
   readonly #repair: Repair
@@ -319,11 +322,14 @@ class DeviceProcess {
       ask: (value) => this.#outgoing.queueControl({ $case: 'repairRequest', value }),
       answer: (due) => this.#outgoing.queueAnswer(due),
       frozen: (member) => this.#incoming.freeze(member),
-      passedOver: (member) => this.#incoming.passedOver(member),
-      misses: (member) => this.#incoming.misses(member),
+      passedOver: (member) => this.#silenced.passedOver(member),
+      misses: (member) => this.#silenced.isBehind(member) || chains.isBefore(member),
       overdue: (member) => this.#incoming.overdue(member)
     })
-    this.#incoming = new Incoming(this.room, { applied: stored.applied, standings, mayBeLate: false }, this.#repair, {
+    const chains = new Chains(this.room, this.#repair, stored.applied)
+    this.#silenced = new Silenced(this.room, chains, this.#repair, standings)
+    const start = { chains, silenced: this.#silenced, repair: this.#repair, mayBeLate: false }
+    this.#incoming = new Incoming(this.room, start, {
       blame: (_server, error) => {
         throw error
       },
@@ -334,6 +340,7 @@ class DeviceProcess {
     this.#outgoing = new Outgoing(
       this.room,
       this.#incoming,
+      this.#silenced,
       { unsealed: stored.unsealed, own: stored.own, receipted: new Map(), stateDuty: undefined },
       { durable: () => this.#upload(), safe: () => {} }
     )
@@ -392,7 +399,7 @@ class DeviceProcess {
       this.#repair.step(turn, true)
       await this.#outgoing.step(turn, true)
     }
-    this.#incoming.write(turn)
+    this.#silenced.write(turn)
     await turn.commit(this.room.store.storage)
     this.#device.epoch = epoch
     // What was taken back shows only in a document that is opened anew.

@@ -21,16 +21,18 @@ import type {
   RoleName
 } from './api.js'
 import { Branching, firstDecided } from './branching.js'
+import { Chains } from './chains.js'
 import { Changes, removedError } from './changes.js'
 import { Expiry } from './expiry.js'
 import { Following } from './following.js'
 import { HoldBack } from './hold-back.js'
 import { Verification } from './identity.js'
-import { type Control, Incoming } from './incoming.js'
+import { Incoming } from './incoming.js'
 import type { Intent } from './intents.js'
 import { Invites } from './invites.js'
 import { Leaving, leavingError } from './leaving.js'
 import { parseTicket } from './links.js'
+import type { Control } from './opening.js'
 import { Outgoing } from './outgoing.js'
 import { policyOf, policyWith } from './policy.js'
 import { Recovery } from './recovery.js'
@@ -39,6 +41,7 @@ import { asHeddleError, headOf, type Room } from './room.js'
 import { Rotation } from './rotation.js'
 import { checkFingerprint, type FingerprintCheck, formatFingerprint, safetyNumber } from './safety.js'
 import { reach, serverOf, serverToAdd, serverToRemove } from './servers.js'
+import { Silenced } from './silenced.js'
 import { Turn } from './store.js'
 import { suiteOf } from './suites.js'
 
@@ -58,6 +61,7 @@ export type RoomStart = Omit<Room, 'signal' | 'wake' | 'emit' | 'followed'>
 
 export class OpenDocument implements Document {
   readonly #room: Room
+  readonly #silenced: Silenced
   readonly #incoming: Incoming
   readonly #outgoing: Outgoing
   readonly #following: Following
@@ -103,8 +107,8 @@ export class OpenDocument implements Document {
       ask: (value) => this.#outgoing.queueControl({ $case: 'repairRequest', value }),
       answer: (due) => this.#outgoing.queueAnswer(due),
       frozen: (member) => this.#incoming.freeze(member),
-      passedOver: (member) => this.#incoming.passedOver(member),
-      misses: (member) => this.#incoming.misses(member),
+      passedOver: (member) => this.#silenced.passedOver(member),
+      misses: (member) => this.#silenced.isBehind(member) || chains.isBefore(member),
       overdue: (member) => this.#incoming.overdue(member)
     })
     this.#recovery = new Recovery(room, {
@@ -112,16 +116,24 @@ export class OpenDocument implements Document {
       links: () => this.#following.readyLinks,
       kick: () => this.#changes.kick()
     })
+    const chains = new Chains(room, this.#repair, stored.applied)
     const standings = new Standings(stored.standings, stored.names)
+    this.#silenced = new Silenced(room, chains, this.#repair, standings)
     const mayBeLate = stored.stateDuty !== undefined
-    this.#incoming = new Incoming(room, { applied: stored.applied, standings, mayBeLate }, this.#repair, {
-      blame: (server, error) => this.#following.blame(server, error),
-      control: (control, head, role) => this.#control(control, head, role)
-    })
+    const { repair, silenced } = { repair: this.#repair, silenced: this.#silenced }
+    this.#incoming = new Incoming(
+      room,
+      { chains, silenced, repair, mayBeLate },
+      {
+        blame: (server, error) => this.#following.blame(server, error),
+        control: (control, head, role) => this.#control(control, head, role)
+      }
+    )
     const receipted = new Map([...stored.servers].map(([id, { receiptedSeq }]) => [id, receiptedSeq]))
     this.#outgoing = new Outgoing(
       room,
       this.#incoming,
+      this.#silenced,
       { ...stored, receipted },
       {
         durable: () => this.#following.upload(),
@@ -418,7 +430,7 @@ export class OpenDocument implements Document {
     const { positions, missing, tainted } = await this.#incoming.step(turn)
     this.#room.alarms.step(turn, store)
     if (tainted !== undefined) {
-      this.#incoming.write(turn)
+      this.#silenced.write(turn)
       store.putGroup(turn, this.#room.group.takeDirtyRecords())
       await turn.commit(store.storage)
       throw tainted
@@ -431,7 +443,7 @@ export class OpenDocument implements Document {
     this.#expiry.step()
     this.#leaving.step(turn)
     await this.#branching.step(turn)
-    this.#incoming.write(turn)
+    this.#silenced.write(turn)
     const { group, removed } = this.#room
     store.putGroup(turn, group.takeDirtyRecords())
     for (const [server, position] of positions) this.#positions.set(server, position)

@@ -22,10 +22,12 @@ import {
   StateDutyRecord,
   StatePayload
 } from '../wire/index.js'
-import type { Control, Incoming } from './incoming.js'
+import type { Incoming } from './incoming.js'
 import { leavingError } from './leaving.js'
+import type { Control } from './opening.js'
 import type { DueAnswer } from './repair.js'
 import { mustKeepEdits, type Room, report } from './room.js'
+import type { Silenced } from './silenced.js'
 import type { Turn } from './store.js'
 
 /** How long local edits may stay in the CRDT only, while a message is in flight. */
@@ -59,6 +61,7 @@ export class Outgoing {
   sealedBytes = 0
   readonly #room: Room
   readonly #incoming: Incoming
+  readonly #silenced: Silenced
   readonly #unsealed: { readonly entry: bigint; readonly bytes: Uint8Array }[]
   readonly #own = new Map<bigint, OwnEnvelope>()
   readonly #receipted: Map<string, bigint>
@@ -84,11 +87,13 @@ export class Outgoing {
   constructor(
     room: Room,
     incoming: Incoming,
+    silenced: Silenced,
     start: OutgoingStart,
     on: { readonly durable: () => void; readonly safe: () => void }
   ) {
     this.#room = room
     this.#incoming = incoming
+    this.#silenced = silenced
     this.#onDurable = on.durable
     this.#onSafe = on.safe
     this.#unsealed = start.unsealed.map(({ key, value }) => ({ entry: readU64(key), bytes: value }))
@@ -360,8 +365,8 @@ export class Outgoing {
     else if (fresh !== undefined) this.#keepUnsealed(turn, fresh)
     if (this.#unsealed.length > 0) this.#getStuck(this.#unsealed[0]?.bytes.length ?? 0)
     // What this device wrote before it lost the right to write, and did not count, counts now.
-    const isSaidAgain = !this.#incoming.mayName(this.#room.group.memberId)
-    if (isSaidAgain) this.#incoming.saidAgain()
+    const isSaidAgain = !this.#silenced.mayName(this.#room.group.memberId)
+    if (isSaidAgain) this.#silenced.saidAgain()
     if (this.#resend || isSaidAgain) {
       this.#resend = false
       const state = this.#room.replica.doc.snapshot()
@@ -392,7 +397,7 @@ export class Outgoing {
   /** Control messages, and what the others have to know of members who lost the right to write. */
   async #sealControls(turn: Turn): Promise<void> {
     for (const control of this.#controls.splice(0)) await this.#sealControl(turn, control)
-    if (this.#incoming.owesVouching) await this.#sealControl(turn, undefined)
+    if (this.#silenced.owesVouching) await this.#sealControl(turn, undefined)
   }
 
   async #sealControl(turn: Turn, control: Control | undefined): Promise<void> {
@@ -425,8 +430,8 @@ export class Outgoing {
   /** Heads of others that this device has applied and not told of. */
   #takeDeps(turn: Turn): Head[] {
     const changed = this.#room.vector.takeChanged(this.#room.group.memberId, depsMax)
-    const deps = changed.filter(({ member }) => this.#incoming.mayName(member))
-    for (const head of deps) this.#incoming.noteTold(turn, head)
+    const deps = changed.filter(({ member }) => this.#silenced.mayName(member))
+    for (const head of deps) this.#silenced.noteTold(turn, head)
     return deps.sort((a, b) => compareBytes(a.member, b.member))
   }
 
@@ -473,7 +478,7 @@ export class Outgoing {
     const head: Head = { member, seq, hash }
     vector.advance(head)
     turn.put(store.key('own', seq), bytes)
-    this.#incoming.noteTold(turn, head)
+    this.#silenced.noteTold(turn, head)
   }
 
   /** Forgets messages that every server of the document has receipted. */

@@ -1,15 +1,16 @@
 import { describe, expect, it } from 'vitest'
 import { Standings, StateVector } from '../sync/index.js'
-import { Incoming } from './incoming.js'
+import { Chains } from './chains.js'
 import type { Repair } from './repair.js'
 import type { Room } from './room.js'
+import { Silenced } from './silenced.js'
 
 const rob = new Uint8Array(16).fill(1)
 const ada = new Uint8Array(16).fill(2)
 const head = { member: rob, seq: 5n, hash: new Uint8Array(32).fill(5) }
 
 /** What a device finds that was restarted right after a commit took Rob's right to write. */
-function restarted(toldSeq: bigint, silenced: boolean): Incoming {
+function restarted(toldSeq: bigint, silenced: boolean): Silenced {
   const standings = new Standings()
   if (silenced)
     standings.silence(3n, ada, { member: rob, seq: 2n, hash: new Uint8Array(32) }, head.seq, {
@@ -18,9 +19,8 @@ function restarted(toldSeq: bigint, silenced: boolean): Incoming {
     })
   const room = { vector: new StateVector([head]) } as unknown as Room
   const repair = { isForked: () => false } as unknown as Repair
-  const applied = [{ head, toldSeq, opened: true }]
-  const hooks = { blame: () => {}, control: () => {} }
-  return new Incoming(room, { applied, standings, mayBeLate: false }, repair, hooks)
+  const chains = new Chains(room, repair, [{ head, toldSeq, opened: true }])
+  return new Silenced(room, chains, repair, standings)
 }
 
 describe('SYNC-022: after a restart', () => {
