@@ -33,6 +33,7 @@ import { Invites } from './invites.js'
 import { Leaving, leavingError } from './leaving.js'
 import { parseTicket } from './links.js'
 import type { Control } from './opening.js'
+import { Outbox } from './outbox.js'
 import { Outgoing } from './outgoing.js'
 import { policyOf, policyWith } from './policy.js'
 import { Recovery } from './recovery.js'
@@ -42,6 +43,7 @@ import { Rotation } from './rotation.js'
 import { checkFingerprint, type FingerprintCheck, formatFingerprint, safetyNumber } from './safety.js'
 import { reach, serverOf, serverToAdd, serverToRemove } from './servers.js'
 import { Silenced } from './silenced.js'
+import { StateDuty } from './state-duty.js'
 import { Turn } from './store.js'
 import { suiteOf } from './suites.js'
 
@@ -63,6 +65,8 @@ export class OpenDocument implements Document {
   readonly #room: Room
   readonly #silenced: Silenced
   readonly #incoming: Incoming
+  readonly #outbox: Outbox
+  readonly #stateDuty: StateDuty
   readonly #outgoing: Outgoing
   readonly #following: Following
   readonly #repair: Repair
@@ -130,20 +134,23 @@ export class OpenDocument implements Document {
       }
     )
     const receipted = new Map([...stored.servers].map(([id, { receiptedSeq }]) => [id, receiptedSeq]))
-    this.#outgoing = new Outgoing(
+    this.#outbox = new Outbox(
       room,
-      this.#incoming,
-      this.#silenced,
-      { ...stored, receipted },
+      silenced,
+      { own: stored.own, receipted },
       {
         durable: () => this.#following.upload(),
         safe: () => {
           this.#changes.kick()
           this.#leaving.check()
-        }
+        },
+        receipted: () => this.#outgoing.receipted()
       }
     )
-    this.#following = new Following(room, this.#incoming, () => this.#outgoing, stored.servers, {
+    this.#stateDuty = new StateDuty(room, this.#incoming, this.#outbox, stored.stateDuty)
+    const { outbox, stateDuty } = { outbox: this.#outbox, stateDuty: this.#stateDuty }
+    this.#outgoing = new Outgoing(room, { outbox, stateDuty, silenced }, stored.unsealed)
+    this.#following = new Following(room, this.#incoming, () => this.#outbox, stored.servers, {
       decided: (slots, link) => {
         this.#changes.learn(slots, link.id)
         if (slots.every(({ slot }) => slot > headOf(room).epoch)) this.#background(this.#following.slots.catchUp(link))
@@ -169,7 +176,7 @@ export class OpenDocument implements Document {
       links: () => this.#following.links,
       behind: (link, slot) => link.channel && this.#background(this.#following.slots.teach(link.channel, slot)),
       catchUp: (link) => this.#background(this.#following.slots.catchUp(link)),
-      serversChanged: (before, present) => this.#outgoing.serversChanged(before, present),
+      serversChanged: (before, present) => this.#outbox.serversChanged(before, present),
       stuck: (poison) => this.#recovery.begin(poison),
       followed: (turn) => {
         this.#recovery.moved()
@@ -181,10 +188,10 @@ export class OpenDocument implements Document {
       },
       cannotComeBack: (error) => this.#recovery.impossible(error),
       rejoinBasis: () => this.#recovery.basis,
-      owesState: () => this.#outgoing.owesState,
+      owesState: () => this.#stateDuty.isOpen,
       admitted: (mailbox) => this.#background(this.#invites.close(mailbox, this.#following.links)),
       advanced: (turn, owesState) => {
-        if (owesState) this.#outgoing.oweState(turn, room.group.epoch)
+        if (owesState) this.#stateDuty.owe(turn, room.group.epoch)
         const { change, epoch } = room.group.public
         room.alarms.entered(room.group)
         if (change !== undefined) this.#incoming.silence(epoch - 1n, change.committer.memberId, change.cuts)
@@ -246,7 +253,7 @@ export class OpenDocument implements Document {
 
   /** Bytes of the envelopes this device has sealed since the document was opened. */
   get sealedBytes(): number {
-    return this.#outgoing.sealedBytes
+    return this.#outbox.sealedBytes
   }
 
   toJSON(): unknown {
@@ -290,8 +297,8 @@ export class OpenDocument implements Document {
       connection: removed ? 'removed' : enough ? 'online' : ready > 0 ? 'degraded' : 'offline',
       servers: this.#following.statuses,
       unsent: this.#outgoing.unsealedCount,
-      unsafe: Number(this.#outgoing.ownSeq - this.#outgoing.safeSeq),
-      sent: Number(this.#outgoing.ownSeq),
+      unsafe: Number(this.#outbox.ownSeq - this.#outbox.safeSeq),
+      sent: Number(this.#outbox.ownSeq),
       applied: this.#incoming.applied,
       waiting: this.#incoming.waiting,
       lacking: this.#repair.lacking,

@@ -14,7 +14,7 @@ import type { Followed, FollowingEvents } from './followed.js'
 import { Gaps } from './gaps.js'
 import type { Incoming } from './incoming.js'
 import type { LinkUser, ServerLink } from './links.js'
-import type { Outgoing } from './outgoing.js'
+import type { Outbox } from './outbox.js'
 import { asHeddleError, headOf, type Room, report } from './room.js'
 import { SlotExchange } from './slots.js'
 import type { Turn } from './store.js'
@@ -30,7 +30,7 @@ const refusesForGood: ReadonlySet<ErrorName> = new Set(['FORBIDDEN', 'ALREADY_EX
 export class Following implements LinkUser {
   readonly #room: Room
   readonly #incoming: Incoming
-  readonly #outgoing: () => Outgoing
+  readonly #outgoing: () => Outbox
   readonly #events: FollowingEvents
   readonly #followed = new Map<string, Followed>()
   readonly gaps: Gaps
@@ -41,7 +41,7 @@ export class Following implements LinkUser {
   constructor(
     room: Room,
     incoming: Incoming,
-    outgoing: () => Outgoing,
+    outgoing: () => Outbox,
     progress: ReadonlyMap<string, ServerProgressRecord>,
     events: FollowingEvents
   ) {
