@@ -1,7 +1,7 @@
 /**
- * What is known of the senders' chains beside their heads (SPEC SYNC-012, SYNC-014, SYNC-017): whether this device has opened
- * something of a sender itself or knows its head from a state only, what was sealed before this device joined, and how far
- * the others were told. Asked by `incoming.ts` and `silenced.ts`; it makes heads durable for them.
+ * What is known of the senders' chains beside their heads (SPEC SYNC-012, SYNC-014, SYNC-017): whether this device has
+ * opened something of a sender itself or knows its head from a state only, what was sealed before this device joined, and
+ * how far the others were told. Asked by `incoming.ts`, `opening.ts` and `silenced.ts`; it makes heads durable for them.
  */
 import { equalBytes, toHex } from '../bytes.js'
 import { chainBefore, type ParsedEnvelope, type Succession } from '../sync/index.js'

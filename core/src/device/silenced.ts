@@ -1,7 +1,8 @@
 /**
  * Members who lost the right to write (SPEC SYNC-020 to SYNC-024, SYNC-029): how much of what they sent counts, what of it
  * is held until its chain leads to a head that was named, what the others have to be told, and what is taken back. The
- * rule itself is `sync/standing.ts`; `incoming.ts` asks here what becomes of a message, `outgoing.ts` whom it may name.
+ * rule itself is `sync/standing.ts`; `incoming.ts` asks here what becomes of a message, `opening.ts` tells whom a message
+ * names, `outgoing.ts` asks whom it may name.
  */
 import { concatBytes, equalBytes, toHex } from '../bytes.js'
 import { HeddleError } from '../errors.js'
