@@ -5,11 +5,15 @@
  */
 import { compareBytes, toHex, utf8 } from '../src/bytes.js'
 import { Alarms } from '../src/device/alarms.js'
+import { Chains } from '../src/device/chains.js'
 import { Incoming } from '../src/device/incoming.js'
+import { Outbox } from '../src/device/outbox.js'
 import { Outgoing } from '../src/device/outgoing.js'
 import { Repair } from '../src/device/repair.js'
 import { Replica } from '../src/device/replica.js'
 import type { Room } from '../src/device/room.js'
+import { Silenced } from '../src/device/silenced.js'
+import { StateDuty } from '../src/device/state-duty.js'
 import { DocumentStore, Turn } from '../src/device/store.js'
 import type { Batch, Context, CrdtBackend, CrdtDoc, CrdtInit, Entry, ScanRange, Storage } from '../src/index.js'
 import { type ParsedEnvelope, parseEnvelope, Standings, StateVector } from '../src/sync/index.js'
@@ -235,7 +239,9 @@ class DeviceProcess {
   readonly #lie: (() => Head) | undefined
   readonly room: Room
   readonly doc: SetDoc
+  readonly #silenced: Silenced
   readonly #incoming: Incoming
+  readonly #outbox: Outbox
   readonly #outgoing: Outgoing
   readonly #repair: Repair
   #group: TestGroup
@@ -319,11 +325,14 @@ class DeviceProcess {
       ask: (value, sealed) => this.#outgoing.queueControl({ $case: 'repairRequest', value }, sealed),
       answer: (due) => this.#outgoing.queueAnswer(due),
       frozen: (member) => this.#incoming.freeze(member),
-      passedOver: (member) => this.#incoming.passedOver(member),
-      misses: (member) => this.#incoming.misses(member),
+      passedOver: (member) => this.#silenced.passedOver(member),
+      misses: (member) => this.#silenced.isBehind(member) || chains.isBefore(member),
       overdue: (member) => this.#incoming.overdue(member)
     })
-    this.#incoming = new Incoming(this.room, { applied: stored.applied, standings, mayBeLate: false }, this.#repair, {
+    const chains = new Chains(this.room, this.#repair, stored.applied)
+    this.#silenced = new Silenced(this.room, chains, this.#repair, standings)
+    const start = { chains, silenced: this.#silenced, repair: this.#repair, mayBeLate: false }
+    this.#incoming = new Incoming(this.room, start, {
       blame: (_server, error) => {
         throw error
       },
@@ -331,12 +340,19 @@ class DeviceProcess {
         if (control.$case === 'repairRequest') this.#repair.onRequest(head.member, head, control.value)
       }
     })
-    this.#outgoing = new Outgoing(
+    this.#outbox = new Outbox(
       this.room,
-      this.#incoming,
-      { unsealed: stored.unsealed, own: stored.own, receipted: new Map(), stateDuty: undefined },
-      { durable: () => this.#upload(), safe: () => {} }
+      this.#silenced,
+      { own: stored.own, receipted: new Map() },
+      {
+        durable: () => this.#upload(),
+        safe: () => {},
+        receipted: () => this.#outgoing.receipted()
+      }
     )
+    const stateDuty = new StateDuty(this.room, this.#incoming, this.#outbox, undefined)
+    const parts = { outbox: this.#outbox, stateDuty, silenced: this.#silenced }
+    this.#outgoing = new Outgoing(this.room, parts, stored.unsealed)
   }
 
   /** A process that has just begun asks for what it lacks, and says again what it cannot know to be stored. */
@@ -392,7 +408,7 @@ class DeviceProcess {
       this.#repair.step(turn, true)
       await this.#outgoing.step(turn, true)
     }
-    this.#incoming.write(turn)
+    this.#silenced.write(turn)
     await turn.commit(this.room.store.storage)
     this.#device.epoch = epoch
     // What was taken back shows only in a document that is opened anew.
@@ -415,8 +431,8 @@ class DeviceProcess {
 
   /** Every server gets the new envelopes some time, and then everybody else does from it, or learns that it has them. */
   #upload(): void {
-    const fresh = this.#outgoing.envelopesAfter(this.#uploaded, 1 << 20).map(parseEnvelope)
-    this.#uploaded = this.#outgoing.durableSeq
+    const fresh = this.#outbox.envelopesAfter(this.#uploaded, 1 << 20).map(parseEnvelope)
+    this.#uploaded = this.#outbox.durableSeq
     for (const [id, server] of this.#servers.entries()) {
       const atMs = this.#clock.nowMs + 1 + this.#random.below(this.#random.below(3) === 0 ? 400 : 40)
       for (const envelope of fresh) this.#clock.at(atMs, () => this.#deliver(envelope, server, id))
@@ -426,7 +442,7 @@ class DeviceProcess {
   #takeReceipt({ header: { member, seq }, hash }: ParsedEnvelope, id: number): void {
     const server = serverIds[id] as Uint8Array
     const statement = Receipt.encode({ group: groupId, server, head: { member, seq, hash }, position: 1n })
-    this.#outgoing.takeReceipt(server, { statement, signature: new Uint8Array(64) })
+    this.#outbox.takeReceipt(server, { statement, signature: new Uint8Array(64) })
   }
 
   #deliver(envelope: ParsedEnvelope, server: TestServer, id: number): void {

@@ -3,7 +3,7 @@
  * devices into different epochs of one number. Each message names its epoch's context: a difference raises an alarm, and
  * while one stands this device sends nothing. A sender's first message of an epoch holds the epoch's authenticator as well;
  * one that opens and names another is of a sender that lies or is broken, which is told and stops nobody. Driven by
- * `document.ts`, asked by `incoming.ts` and `outgoing.ts`.
+ * `document.ts`, asked by `opening.ts`, `outgoing.ts` and `state-duty.ts`.
  */
 import { equalBytes, fromHex, toHex } from '../bytes.js'
 import { HeddleError } from '../errors.js'

@@ -1,6 +1,6 @@
 /**
  * Opened messages on their way into the CRDT (SPEC DEV-009): all of a turn in one batch, and when the CRDT refuses that, one
- * by one, so that a bad message costs only itself. Called by `incoming.ts`.
+ * by one, so that a bad message costs only itself. Called by `opening.ts`.
  */
 import { readU64, toHex } from '../bytes.js'
 import { HeddleError } from '../errors.js'

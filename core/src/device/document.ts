@@ -1,14 +1,12 @@
 /**
  * An open document (SPEC DEVICE). Everything that happens to it, local edits, messages, decisions, happens in turns: one
  * turn takes in what has come, seals what may leave, and makes all of it durable in one batch; only then it is told to
- * others. The parts of the room share one `Room` and are driven from here.
+ * others. This file drives the parts (`parts.ts`) and is what the app calls; `device.ts` opens it.
  */
 import { emptyBytes, equalBytes, fromHex, toHex } from '../bytes.js'
 import { HeddleError } from '../errors.js'
 import type { RosterEntry } from '../group/index.js'
-import { quorum, slotConfigOf } from '../paxos/index.js'
-import { Standings } from '../sync/index.js'
-import { type Head, Role, type RoleSetProposal } from '../wire/index.js'
+import { Role, type RoleSetProposal } from '../wire/index.js'
 import type {
   BranchOptions,
   Document,
@@ -20,56 +18,28 @@ import type {
   Member,
   RoleName
 } from './api.js'
-import { BranchBeginning, firstDecided } from './branch-begin.js'
-import { BranchFollowing } from './branch-follow.js'
-import { Changes, removedError } from './changes.js'
-import { Expiry } from './expiry.js'
-import { Following } from './following.js'
-import { HoldBack } from './hold-back.js'
-import { Verification } from './identity.js'
-import { type Control, Incoming } from './incoming.js'
+import { firstDecided } from './branch-begin.js'
+import { removedError } from './changes.js'
 import type { Intent } from './intents.js'
-import { Invites } from './invites.js'
-import { Leaving, leavingError } from './leaving.js'
+import { leavingError } from './leaving.js'
 import { parseTicket } from './links.js'
-import { Outgoing } from './outgoing.js'
+import { assemble, type Parts } from './parts.js'
 import { policyOf, policyWith } from './policy.js'
-import { Recovery } from './recovery.js'
-import { Repair } from './repair.js'
-import { asHeddleError, closedError, headOf, isClosed, putDocument, type Room, report } from './room.js'
-import { Rotation } from './rotation.js'
+import { asHeddleError, closedError, isClosed, putDocument, type Room } from './room.js'
 import { checkFingerprint, type FingerprintCheck, formatFingerprint, safetyNumber } from './safety.js'
 import { reach, serverOf, serverToAdd, serverToRemove } from './servers.js'
 import { Turn } from './store.js'
-import { suiteOf } from './suites.js'
+import { readStored, type Stored } from './stored.js'
+import { memberOf, roleOf, statusOf } from './view.js'
 
 const inviteMsDefault = 24 * 60 * 60 * 1000
-
-const roleNames: Readonly<Record<number, RoleName>> = {
-  [Role.ROLE_ADMIN]: 'admin',
-  [Role.ROLE_EDITOR]: 'editor',
-  [Role.ROLE_READER]: 'reader'
-}
-
-const roleOf = (name: RoleName): Role =>
-  name === 'admin' ? Role.ROLE_ADMIN : name === 'editor' ? Role.ROLE_EDITOR : Role.ROLE_READER
 
 /** What the device hands over when it opens a document: the room without what the document itself supplies. */
 export type RoomStart = Omit<Room, 'signal' | 'wake' | 'emit' | 'followed' | 'retainedSince'>
 
 export class OpenDocument implements Document {
   readonly #room: Room
-  readonly #incoming: Incoming
-  readonly #outgoing: Outgoing
-  readonly #following: Following
-  readonly #repair: Repair
-  readonly #changes: Changes
-  readonly #invites: Invites
-  readonly #leaving: Leaving
-  readonly #branchBeginning: BranchBeginning
-  readonly #branchFollowing: BranchFollowing
-  readonly #rotation: Rotation
-  readonly #recovery: Recovery
+  readonly #parts: Parts
   readonly #listeners = new Set<(event: DocumentEvent) => void>()
   readonly #abort = new AbortController()
   readonly #localChanges: Disposable
@@ -79,9 +49,6 @@ export class OpenDocument implements Document {
   #failure: HeddleError | undefined
   /** How far the logs of the servers have been seen. */
   readonly #positions = new Map<string, bigint>()
-  readonly #holdBack: HoldBack
-  readonly #expiry: Expiry
-  readonly #verification: Verification
 
   private constructor(start: RoomStart, stored: Stored, onDisposed: () => void) {
     this.#onDisposed = onDisposed
@@ -95,130 +62,23 @@ export class OpenDocument implements Document {
     }
     this.#room = room
     room.alarms.entered(room.group)
-    this.#verification = new Verification(room, room.verifyMember, (id) => this.#verified(id))
-    this.#expiry = new Expiry(room, () => this.#following.isLevel)
-    this.#holdBack = new HoldBack(room, {
-      isLevel: () => this.#following.isLevel,
-      applied: () => this.#incoming.applied,
-      nextEpoch: () => this.#incoming.nextEpoch
-    })
-    this.#repair = new Repair(room, stored, {
-      ask: (value, sealed) => this.#outgoing.queueControl({ $case: 'repairRequest', value }, sealed),
-      answer: (due) => this.#outgoing.queueAnswer(due),
-      frozen: (member) => this.#incoming.freeze(member),
-      passedOver: (member) => this.#incoming.passedOver(member),
-      misses: (member) => this.#incoming.misses(member),
-      overdue: (member) => this.#incoming.overdue(member)
-    })
-    this.#recovery = new Recovery(room, {
-      say: (value) => this.#outgoing.queueControl({ $case: 'poisonReport', value }),
-      links: () => this.#following.readyLinks,
-      kick: () => this.#changes.kick()
-    })
-    const standings = new Standings(stored.standings, stored.names)
-    const mayBeLate = stored.stateDuty !== undefined
-    this.#incoming = new Incoming(room, { applied: stored.applied, standings, mayBeLate }, this.#repair, {
-      blame: (server, error) => this.#following.blame(server, error),
-      control: (control, head, role) => this.#control(control, head, role)
-    })
-    const receipted = new Map([...stored.servers].map(([id, { receiptedSeq }]) => [id, receiptedSeq]))
-    this.#outgoing = new Outgoing(
-      room,
-      this.#incoming,
-      { ...stored, receipted },
-      {
-        durable: () => this.#following.upload(),
-        safe: () => {
-          this.#changes.kick()
-          this.#leaving.check()
-        }
-      }
-    )
-    this.#following = new Following(room, this.#incoming, () => this.#outgoing, stored.servers, {
-      decided: (slots, link) => {
-        this.#changes.learn(slots, link.id)
-        if (slots.every(({ slot }) => slot > headOf(room).epoch)) this.#background(this.#following.slots.catchUp(link))
-      },
-      caughtUp: async (slots, link) => {
-        this.#changes.learn(slots, link.id)
-        await this.#turns
-      },
-      vote: (news) => news.value.vote && this.#changes.onVote(news.value.vote),
-      mailbox: ({ value: { mailbox, items } }) => {
-        this.#invites.arrived(mailbox, items)
-        this.#recovery.arrived(mailbox, items)
-      },
+    this.#parts = assemble(room, stored, {
+      background: (task) => this.#background(task),
+      turned: () => this.#turns,
       rolledBack: (error) => this.#rolledBack(error),
-      ready: (link) => {
-        this.#background(this.#invites.openMailboxes(link))
-        this.#recovery.ready(link)
-        this.#changes.kick()
-        this.#rotation.resume()
-      }
-    })
-    this.#changes = new Changes(room, stored.intents, stored.pending, stored.decided, {
-      links: () => this.#following.links,
-      behind: (link, slot) => link.channel && this.#background(this.#following.slots.teach(link.channel, slot)),
-      catchUp: (link) => this.#background(this.#following.slots.catchUp(link)),
-      serversChanged: (before, present) => this.#outgoing.serversChanged(before, present),
-      stuck: (poison) => this.#recovery.begin(poison),
-      followed: (turn) => {
-        this.#recovery.moved()
-        turn.after(() => this.#background(this.#following.follow(headOf(room).servers.servers)))
-      },
-      cameBack: (skipped) => {
-        for (const { slot, by, cuts } of skipped) this.#incoming.silence(slot, by, cuts)
-        this.#recovery.ended()
-      },
-      cannotComeBack: (error) => this.#recovery.impossible(error),
-      rejoinBasis: () => this.#recovery.basis,
-      owesState: () => this.#outgoing.owesState,
-      admitted: (mailbox) => this.#background(this.#invites.close(mailbox, this.#following.links)),
-      advanced: (turn, owesState) => {
-        if (owesState) this.#outgoing.oweState(turn, room.group.epoch)
-        const { change, epoch } = room.group.public
-        room.alarms.entered(room.group)
-        if (change !== undefined) this.#incoming.silence(epoch - 1n, change.committer.memberId, change.cuts)
-        this.#incoming.retry()
-        this.#recovery.advanced()
-        this.#leaving.advanced(turn)
-        turn.after(() => {
-          if (isClosed(room)) this.#closed()
-          this.#rotation.restart()
-          this.#background(this.#following.follow(room.group.public.servers.servers))
-          this.#following.retryRefused()
-          this.#verification.update()
-        })
-      }
-    })
-    this.#invites = new Invites(room, stored.invites, {
-      add: (turn, value) => this.#changes.add(turn, { $case: 'add', value }),
-      verify: (joiner) => this.#verification.ofJoiner(joiner),
-      refused: (mailbox) => this.#background(this.#invites.close(mailbox, this.#following.links))
-    })
-    this.#leaving = new Leaving(room, this.#changes, this.#outgoing)
-    this.#branchBeginning = new BranchBeginning(room, {
-      say: (control) => this.#outgoing.queueControl(control),
-      isOnline: () => this.#following.readyLinks.length >= quorum(slotConfigOf(room.group.public))
-    })
-    this.#branchFollowing = new BranchFollowing(room, stored.follows, {
-      say: (control) => this.#outgoing.queueControl(control)
-    })
-    this.#rotation = new Rotation(room, {
-      isDecidable: () => this.#changes.isDecidable,
-      rotate: () => this.#rotateByItself()
+      verified: (memberId) => this.#verified(memberId)
     })
     this.#localChanges = room.replica.doc.onLocalChange(() => {
-      if (!this.#outgoing.isHolding) this.#wake()
+      if (!this.#parts.outgoing.isHolding) this.#wake()
     })
   }
 
   /** Reads what is stored beside the group and the CRDT, and begins to follow the servers. */
   static async open(start: RoomStart, onDisposed: () => void): Promise<OpenDocument> {
     const document = new OpenDocument(start, await readStored(start), onDisposed)
-    if (!start.removed) await document.#following.follow(start.group.public.servers.servers)
-    if (!start.removed) document.#rotation.restart()
-    document.#verification.update()
+    if (!start.removed) await document.#parts.following.follow(start.group.public.servers.servers)
+    if (!start.removed) document.#parts.rotation.restart()
+    document.#parts.verification.update()
     document.#wake()
     return document
   }
@@ -241,7 +101,7 @@ export class OpenDocument implements Document {
 
   /** Bytes of the envelopes this device has sealed since the document was opened. */
   get sealedBytes(): number {
-    return this.#outgoing.sealedBytes
+    return this.#parts.outbox.sealedBytes
   }
 
   toJSON(): unknown {
@@ -249,7 +109,7 @@ export class OpenDocument implements Document {
   }
 
   members(): readonly Member[] {
-    return this.#room.group.public.roster.map((entry) => this.#described(entry))
+    return this.#room.group.public.roster.map((entry) => memberOf(entry, this.#parts))
   }
 
   safetyNumber(memberId: string): string {
@@ -272,40 +132,16 @@ export class OpenDocument implements Document {
 
   async verifyMembers(): Promise<void> {
     this.#assertUsable()
-    await this.#verification.again()
+    await this.#parts.verification.again()
   }
 
   status(): DocumentStatus {
-    const { group, removed } = this.#room
-    const ready = this.#following.readyLinks.length
-    const enough = ready >= quorum(slotConfigOf(group.public))
-    return {
-      epoch: group.epoch,
-      role: removed ? 'removed' : (roleNames[group.me.role] ?? 'reader'),
-      connection: removed ? 'removed' : enough ? 'online' : ready > 0 ? 'degraded' : 'offline',
-      servers: this.#following.statuses,
-      unsent: this.#outgoing.unsealedCount,
-      unsafe: Number(this.#outgoing.ownSeq - this.#outgoing.safeSeq),
-      sent: Number(this.#outgoing.ownSeq),
-      applied: this.#incoming.applied,
-      waiting: this.#incoming.waiting,
-      lacking: this.#repair.lacking,
-      forked: this.#repair.forked.filter((id) => group.public.roster.some(({ memberId }) => toHex(memberId) === id)),
-      divergent: this.#room.alarms.members,
-      stuck: this.#room.removed ? undefined : this.#recovery.status,
-      pendingChanges: this.#changes.pendingCount,
-      blocked: this.#changes.blocked,
-      policy: this.policy(),
-      leaving: this.#room.leaving && !removed,
-      closed: isClosed(this.#room),
-      suite: suiteOf(group.public.suite.id),
-      ...(this.#room.branchOf === undefined ? {} : { branchOf: toHex(this.#room.branchOf) })
-    }
+    return statusOf(this.#parts)
   }
 
   async invite(options: InviteOptions = {}): Promise<string> {
     this.#assertOpen()
-    return await this.#invites.make(roleOf(options.role ?? 'editor'), options.expiresInMs ?? inviteMsDefault)
+    return await this.#parts.invites.make(roleOf(options.role ?? 'editor'), options.expiresInMs ?? inviteMsDefault)
   }
 
   async remove(memberId: string, signal?: AbortSignal): Promise<void> {
@@ -359,13 +195,13 @@ export class OpenDocument implements Document {
 
   async leave({ until = 'removed' }: LeaveOptions = {}, signal?: AbortSignal): Promise<void> {
     this.#assertOpen()
-    await this.#orAborted(this.#leaving.leave(until), signal)
+    await this.#orAborted(this.#parts.leaving.leave(until), signal)
   }
 
   async branch(options: BranchOptions = {}, signal?: AbortSignal): Promise<Document> {
     this.#assertOpen()
     if (this.#room.leaving) throw leavingError()
-    const document = await this.#branchBeginning.begin(options, signal)
+    const document = await this.#parts.branchBeginning.begin(options, signal)
     await firstDecided(document, this.#room.context.clock, this.#either(signal))
     return document
   }
@@ -373,7 +209,7 @@ export class OpenDocument implements Document {
   async settled(level: 'stored' | 'sent' | 'safe', signal?: AbortSignal): Promise<void> {
     this.#assertUsable(level === 'stored')
     if (this.#room.leaving && this.#room.replica.peek() !== undefined) throw leavingError()
-    await this.#orAborted(this.#outgoing.settled(level), signal)
+    await this.#orAborted(this.#parts.outgoing.settled(level), signal)
   }
 
   subscribe(callback: (event: DocumentEvent) => void): Disposable {
@@ -384,20 +220,21 @@ export class OpenDocument implements Document {
 
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#abort.signal.aborted) return
+    const { outgoing, leaving, changes, invites, branchBeginning, branchFollowing, following } = this.#parts
     // One last turn, so that edits made before this call are stored.
-    if (this.#failure === undefined) this.#background(this.#outgoing.settled('stored'))
+    if (this.#failure === undefined) this.#background(outgoing.settled('stored'))
     await this.#turns
     this.#abort.abort(new HeddleError('DISPOSED', `document ${this.id} is closed`))
     this.#localChanges[Symbol.dispose]()
     this.#stopTimers()
-    this.#leaving.giveUp(new HeddleError('ABORTED', 'the document was closed; the leaving goes on when it is opened'))
-    this.#changes.dispose(
+    leaving.giveUp(new HeddleError('ABORTED', 'the document was closed; the leaving goes on when it is opened'))
+    changes.dispose(
       new HeddleError('ABORTED', 'the document was closed; the change stays pending and goes on when it is opened')
     )
-    this.#invites.giveUp(new HeddleError('DISPOSED', `document ${this.id} is closed`))
-    this.#branchBeginning.giveUp(new HeddleError('DISPOSED', `document ${this.id} is closed`))
-    await this.#branchFollowing[Symbol.asyncDispose]()
-    await this.#following.stop()
+    invites.giveUp(new HeddleError('DISPOSED', `document ${this.id} is closed`))
+    branchBeginning.giveUp(new HeddleError('DISPOSED', `document ${this.id} is closed`))
+    await branchFollowing[Symbol.asyncDispose]()
+    await following.stop()
     await this.#turns
     await this.#room.replica.doc[Symbol.asyncDispose]()
     this.#onDisposed()
@@ -419,70 +256,71 @@ export class OpenDocument implements Document {
 
   async #turn(): Promise<void> {
     const { store, replica } = this.#room
+    const {
+      recovery,
+      changes,
+      holdBack,
+      incoming,
+      silenced,
+      invites,
+      following,
+      repair,
+      outgoing,
+      expiry,
+      leaving,
+      branchBeginning,
+      branchFollowing,
+      rotation
+    } = this.#parts
     const turn = new Turn()
-    await this.#recovery.step()
-    await this.#changes.step(turn, this.#holdBack.epochMax)
-    this.#holdBack.watch(this.#changes.holdsBack)
-    const { positions, missing, tainted } = await this.#incoming.step(turn)
+    await recovery.step()
+    await changes.step(turn, holdBack.epochMax)
+    holdBack.watch(changes.holdsBack)
+    const { positions, missing, tainted } = await incoming.step(turn)
     this.#room.alarms.step(turn, store)
     if (tainted !== undefined) {
-      this.#incoming.write(turn)
+      silenced.write(turn)
       store.putGroup(turn, this.#room.group.takeDirtyRecords())
       await turn.commit(store.storage)
       throw tainted
     }
-    await this.#invites.step(turn, this.#following.readyLinks)
+    await invites.step(turn, following.readyLinks)
     // What is sealed in an epoch long past, nobody can open.
-    const online = this.#following.readyLinks.length > 0 && !this.#changes.holdsBack && !isClosed(this.#room)
-    this.#repair.step(turn, online)
-    await this.#outgoing.step(turn, online)
-    this.#expiry.step()
-    this.#leaving.step(turn)
-    await this.#branchBeginning.step(turn)
-    await this.#branchFollowing.step(turn)
-    this.#incoming.write(turn)
+    const online = following.readyLinks.length > 0 && !changes.holdsBack && !isClosed(this.#room)
+    repair.step(turn, online)
+    await outgoing.step(turn, online)
+    expiry.step()
+    leaving.step(turn)
+    await branchBeginning.step(turn)
+    await branchFollowing.step(turn)
+    silenced.write(turn)
     const { group, removed } = this.#room
     store.putGroup(turn, group.takeDirtyRecords())
     for (const [server, position] of positions) this.#positions.set(server, position)
-    this.#following.noteProgress(turn, this.#incoming.waiting === 0 ? this.#positions : new Map())
+    following.noteProgress(turn, incoming.waiting === 0 ? this.#positions : new Map())
     replica.compact(turn)
     await turn.commit(store.storage)
     if (removed) {
-      this.#recovery[Symbol.dispose]()
-      this.#rotation[Symbol.dispose]()
-      this.#outgoing.giveUpSending(removedError())
-      this.#branchBeginning.giveUp(removedError())
-      await this.#following.stop()
+      recovery[Symbol.dispose]()
+      rotation[Symbol.dispose]()
+      outgoing.giveUpSending(removedError())
+      branchBeginning.giveUp(removedError())
+      await following.stop()
       return
     }
-    for (const member of missing) this.#following.gaps.fill(member)
-    if (!this.#changes.holdsBack) this.#background(this.#following.slots.catchUpFurther(this.#following.readyLinks))
-    else if (this.#holdBack.epochMax > group.epoch) this.#wake()
-    if (this.#incoming.sawFutureEpoch) {
-      this.#incoming.sawFutureEpoch = false
-      for (const link of this.#following.readyLinks) this.#background(this.#following.slots.catchUp(link))
+    for (const member of missing) following.gaps.fill(member)
+    if (!changes.holdsBack) this.#background(following.slots.catchUpFurther(following.readyLinks))
+    else if (holdBack.epochMax > group.epoch) this.#wake()
+    if (incoming.sawFutureEpoch) {
+      incoming.sawFutureEpoch = false
+      for (const link of following.readyLinks) this.#background(following.slots.catchUp(link))
     }
-  }
-
-  /** What a member's device says beside content. */
-  #control(control: Control, head: Head, role: Role): void {
-    if (control.$case === 'repairRequest') this.#repair.onRequest(head.member, head, control.value)
-    if (control.$case === 'poisonReport') this.#recovery.heard(head.member, control.value)
-    if (control.$case === 'leave') this.#leaving.heard(head.member)
-    if (control.$case === 'branch') this.#branchFollowing.heard(head.member, control.value, role)
-    if (control.$case === 'follow') this.#branchBeginning.answered(head.member, control.value)
-  }
-
-  /** An admin has closed the document for a successor. It stays open here, to be read and to be edited for oneself. */
-  #closed(): void {
-    this.#leaving.giveUp(closedError())
-    report(this.#room, closedError())
   }
 
   #stopTimers(): void {
-    this.#outgoing.dispose()
-    for (const part of [this.#holdBack, this.#expiry, this.#repair, this.#recovery, this.#rotation])
-      part[Symbol.dispose]()
+    const { outgoing, holdBack, expiry, repair, recovery, rotation } = this.#parts
+    outgoing.dispose()
+    for (const part of [holdBack, expiry, repair, recovery, rotation]) part[Symbol.dispose]()
   }
 
   /** Told to `Device.join` after a restart, too: only by joining again this device may go on. */
@@ -499,32 +337,22 @@ export class OpenDocument implements Document {
   /** The storage or the CRDT failed: going on could lose or repeat something, so nothing goes on. */
   #fail(error: HeddleError): void {
     this.#failure = error
+    const { leaving, outgoing, invites, branchBeginning, branchFollowing, changes, following } = this.#parts
     this.#stopTimers()
-    this.#leaving.giveUp(error)
-    this.#outgoing.giveUp(error)
-    this.#invites.giveUp(error)
-    this.#branchBeginning.giveUp(error)
-    this.#background(this.#branchFollowing[Symbol.asyncDispose]())
-    this.#changes.dispose(error)
+    leaving.giveUp(error)
+    outgoing.giveUp(error)
+    invites.giveUp(error)
+    branchBeginning.giveUp(error)
+    this.#background(branchFollowing[Symbol.asyncDispose]())
+    changes.dispose(error)
     this.#emit({ type: 'problem', error })
-    this.#background(this.#following.stop())
-  }
-
-  #described({ memberId, role, device: { endpointId, identity } }: RosterEntry): Member {
-    return {
-      id: toHex(memberId),
-      role: roleNames[role] ?? 'reader',
-      deviceId: toHex(endpointId),
-      isSelf: equalBytes(memberId, this.#room.group.memberId),
-      ...(identity === undefined ? {} : { identity: identity.slice() }),
-      ...this.#verification.of(memberId)
-    }
+    this.#background(following.stop())
   }
 
   /** The app's word on a member is in. */
   #verified(memberId: Uint8Array): void {
     const entry = this.#room.group.public.member(memberId)
-    if (entry !== undefined) this.#emit({ type: 'verification', member: this.#described(entry) })
+    if (entry !== undefined) this.#emit({ type: 'verification', member: memberOf(entry, this.#parts) })
   }
 
   #emit(event: DocumentEvent): void {
@@ -548,7 +376,7 @@ export class OpenDocument implements Document {
 
   async #change(intent: Intent, signal: AbortSignal | undefined): Promise<void> {
     this.#assertMayChange(intent.$case !== 'rotate')
-    await this.#orAborted(this.#changes.request(intent), signal)
+    await this.#orAborted(this.#parts.changes.request(intent), signal)
   }
 
   #assertMayChange(asAdmin = true): void {
@@ -556,12 +384,6 @@ export class OpenDocument implements Document {
     if (this.#room.leaving) throw leavingError()
     if (!asAdmin || this.#room.group.me.role === Role.ROLE_ADMIN) return
     throw new HeddleError('FORBIDDEN', 'only an admin changes members, roles, servers and the policy; ask one')
-  }
-
-  /** It is time for new keys; another device may be of the same mind, and one commit is enough. */
-  #rotateByItself(): void {
-    const value = { sinceEpoch: this.#room.group.epoch, automatic: true }
-    this.#background(this.#changes.request({ $case: 'rotate', value }))
   }
 
   #member(memberId: string): Uint8Array {
@@ -604,42 +426,5 @@ export class OpenDocument implements Document {
       either.addEventListener('abort', onAbort, { once: true })
       task.then(resolve, reject).finally(() => either.removeEventListener('abort', onAbort))
     })
-  }
-}
-
-type Stored = Awaited<ReturnType<typeof readStored>>
-
-async function readStored({ store, group }: RoomStart) {
-  const [applied, standings, names, lacks, forks, servers, pending, decided, intents, invites, follows, stateDuty] =
-    await Promise.all([
-      store.applied(),
-      store.standings(),
-      store.names(),
-      store.lacks(),
-      store.forks(),
-      store.servers(),
-      store.pending(),
-      store.decided(group.epoch),
-      store.intents(),
-      store.invites(),
-      store.follows(),
-      store.stateDuty()
-    ])
-  const [unsealed, own] = await Promise.all([store.entries('unsealed'), store.entries('own')])
-  return {
-    applied,
-    standings,
-    names,
-    lacks,
-    forks,
-    servers,
-    pending,
-    decided,
-    intents,
-    invites,
-    follows,
-    stateDuty,
-    unsealed,
-    own
   }
 }

@@ -13,7 +13,7 @@ import type { Followed, FollowingEvents } from './followed.js'
 import { Gaps } from './gaps.js'
 import type { Incoming } from './incoming.js'
 import type { LinkUser, ServerLink } from './links.js'
-import type { Outgoing } from './outgoing.js'
+import type { Outbox } from './outbox.js'
 import { asHeddleError, type Room, report } from './room.js'
 import { SlotExchange } from './slots.js'
 import type { Turn } from './store.js'
@@ -28,7 +28,7 @@ const behindPauseMs = 2_000
 export class Following implements LinkUser {
   readonly #room: Room
   readonly #incoming: Incoming
-  readonly #outgoing: () => Outgoing
+  readonly #outbox: () => Outbox
   readonly #events: FollowingEvents
   /** By server id: the document's servers, and those that were removed and are read on. */
   readonly #followed = new Map<string, Followed>()
@@ -41,18 +41,18 @@ export class Following implements LinkUser {
   constructor(
     room: Room,
     incoming: Incoming,
-    outgoing: () => Outgoing,
+    outbox: () => Outbox,
     progress: ReadonlyMap<string, ServerProgressRecord>,
     events: FollowingEvents
   ) {
     this.#room = room
     this.#incoming = incoming
-    this.#outgoing = outgoing
+    this.#outbox = outbox
     this.#progress = progress
     this.#events = events
     this.gaps = new Gaps(room, incoming, () => this.#readableLinks)
     this.slots = new SlotExchange(room, events.caughtUp, () => this.#readableLinks)
-    this.#subscribing = new Subscribing(room, this.slots, outgoing, {
+    this.#subscribing = new Subscribing(room, this.slots, outbox, {
       all: () => [...this.#followed.values()],
       rolledBack: events.rolledBack,
       subscribed: (followed) => {
@@ -203,12 +203,12 @@ export class Following implements LinkUser {
       const followed = this.#followed.get(server)
       if (followed !== undefined && position > followed.position) followed.position = position
     }
-    const outgoing = this.#outgoing()
+    const outbox = this.#outbox()
     for (const followed of this.#followed.values()) {
       followed.announced.lookAgain(followed.position)
       const { link, position, stored } = followed
       // A receipt that came too late obliges to say it again, which a crash must not make this device forget.
-      const receiptedSeq = outgoing.owesResend ? stored.receiptedSeq : outgoing.receiptedSeq(link.id)
+      const receiptedSeq = outbox.owesResend ? stored.receiptedSeq : outbox.receiptedSeq(link.id)
       if (turn.isEmpty || (position === stored.position && receiptedSeq === stored.receiptedSeq)) continue
       followed.stored = { position, receiptedSeq }
       turn.put(this.#room.store.key('server', link.publicKey), ServerProgressRecord.encode(followed.stored))
@@ -320,7 +320,7 @@ export class Following implements LinkUser {
     if (channel === undefined || followed.uploading || followed.retry !== undefined) return
     followed.uploading = true
     try {
-      await uploadTo(followed, this.#room, this.#outgoing())
+      await uploadTo(followed, this.#room, this.#outbox())
     } catch (error) {
       if (followed.channel === channel) await this.#uploadFailed(followed, asHeddleError(error, 'uploading'))
     } finally {

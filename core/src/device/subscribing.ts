@@ -8,7 +8,7 @@ import { type ErrorName, HeddleError } from '../errors.js'
 import type { DeviceChannel } from '../net/index.js'
 import { type Subscribed, SubscribeMode } from '../wire/index.js'
 import type { Followed } from './followed.js'
-import type { Outgoing } from './outgoing.js'
+import type { Outbox } from './outbox.js'
 import { asHeddleError, headOf, type Room, report } from './room.js'
 import type { SlotExchange } from './slots.js'
 import { isRolledBack } from './uploading.js'
@@ -32,13 +32,13 @@ export interface SubscribingHooks {
 export class Subscribing {
   readonly #room: Room
   readonly #slots: SlotExchange
-  readonly #outgoing: () => Outgoing
+  readonly #outbox: () => Outbox
   readonly #hooks: SubscribingHooks
 
-  constructor(room: Room, slots: SlotExchange, outgoing: () => Outgoing, hooks: SubscribingHooks) {
+  constructor(room: Room, slots: SlotExchange, outbox: () => Outbox, hooks: SubscribingHooks) {
     this.#room = room
     this.#slots = slots
-    this.#outgoing = outgoing
+    this.#outbox = outbox
     this.#hooks = hooks
   }
 
@@ -154,16 +154,16 @@ export class Subscribing {
     else if (slot < epoch) await this.#slots.teach(channel, slot)
     // What it has of this device needs no second upload, but for its last message if that has no receipt yet.
     const known = heads.find(({ member }) => equalBytes(member, group.memberId))?.seq ?? 0n
-    if (known > this.#outgoing().ownSeq) await this.#checkRollback(followed, channel)
+    if (known > this.#outbox().ownSeq) await this.#checkRollback(followed, channel)
     if (link.channel !== channel || !this.#isFollowed(followed)) return
-    const receipted = this.#outgoing().receiptedSeq(link.id)
+    const receipted = this.#outbox().receiptedSeq(link.id)
     followed.uploadedSeq = known > receipted ? known - 1n : known
     followed.channel = channel
     // The one that streams, too, is held to what it has: its log may have begun anew before the position asked for.
     followed.announced.announce(heads, position)
     if (followed.former !== undefined) return
     this.#room.emit({ type: 'server', server: link.status(this.#room.id) })
-    if (this.#outgoing().envelopesAfter(followed.uploadedSeq, 1).length === 0) {
+    if (this.#outbox().envelopesAfter(followed.uploadedSeq, 1).length === 0) {
       followed.refusals = 0
       followed.refusedWith = undefined
     }
@@ -200,7 +200,7 @@ export class Subscribing {
 
   /** A server claims messages of this device that it has not sealed: a lie, or storage that was set back. */
   async #checkRollback({ link }: Followed, channel: DeviceChannel): Promise<void> {
-    if (!(await isRolledBack(channel, this.#room, this.#outgoing().ownSeq))) {
+    if (!(await isRolledBack(channel, this.#room, this.#outbox().ownSeq))) {
       link.blame(new HeddleError('MALFORMED', 'a server claims messages of this device that it does not have'))
       return
     }

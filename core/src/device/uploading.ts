@@ -8,7 +8,7 @@ import type { DeviceChannel } from '../net/index.js'
 import { parseEnvelope } from '../sync/index.js'
 import type { ServerStatus } from './api.js'
 import type { ServerLink } from './links.js'
-import type { Outgoing } from './outgoing.js'
+import type { Outbox } from './outbox.js'
 import type { Room } from './room.js'
 
 const uploadBytesMax = 512 * 1024
@@ -26,14 +26,14 @@ export interface UploadTarget {
 }
 
 /** Uploads until the server has receipted all there is, or the channel is not the target's any more. Throws what it says. */
-export async function uploadTo(target: UploadTarget, { groupId }: Room, outgoing: Outgoing): Promise<void> {
+export async function uploadTo(target: UploadTarget, { groupId }: Room, outbox: Outbox): Promise<void> {
   const { channel, link } = target
   while (channel !== undefined && target.channel === channel) {
-    const envelopes = outgoing.envelopesAfter(target.uploadedSeq, uploadBytesMax)
+    const envelopes = outbox.envelopesAfter(target.uploadedSeq, uploadBytesMax)
     if (envelopes.length === 0) return
     const { value } = await channel.request({ $case: 'upload', value: { group: groupId, envelopes } })
-    for (const receipt of value.receipts) outgoing.takeReceipt(link.publicKey, receipt)
-    const receipted = outgoing.receiptedSeq(link.id)
+    for (const receipt of value.receipts) outbox.takeReceipt(link.publicKey, receipt)
+    const receipted = outbox.receiptedSeq(link.id)
     if (receipted <= target.uploadedSeq) throw new HeddleError('INTERNAL', 'the receipt does not cover the upload')
     target.uploadedSeq = receipted
     target.refusals = 0
