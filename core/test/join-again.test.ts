@@ -136,6 +136,9 @@ describe('a device that joins again', () => {
     const second = await world.settle((await world.openDevice('ada')).open(ada.id))
     write(second, 'sent')
     await world.until(() => has(bob, 'sent'))
+    // A server that lacks it cannot show that it was said.
+    await world.settle(second.settled('safe'))
+    await world.pass(1_000)
     await world.kill('ada')
     world.disk('ada').apply({ delRange: [everything], put: backup })
     world.cut('ada')
