@@ -13,6 +13,8 @@ export interface Terminal {
   /** A remark for a person. */
   note(text: string): void
   readonly paint: Paint
+  /** A person sees the remarks as they come. */
+  readonly isWatched: boolean
 }
 
 export type Paint = { readonly [C in keyof typeof codes]: (text: string) => string }
@@ -32,7 +34,8 @@ export function terminal(
     write: (text) => void stdout.write(text),
     json: (value) => void stdout.write(`${JSON.stringify(value, jsonValue)}\n`),
     note: (text) => void stderr.write(`${text}\n`),
-    paint: paintWith(colour)
+    paint: paintWith(colour),
+    isWatched: stderr.isTTY === true
   }
 }
 

@@ -1,96 +1,65 @@
-/** What becomes of an invite that the servers have no room for, or that is to be good for too long (SPEC JOIN-009, SRV-060). */
+/** Invites of a device as its app handles them: listing and revoking (SPEC JOIN-003, JOIN-010). */
 import { describe, expect, it } from 'vitest'
-import type { Document, HeddleError } from '../src/index.js'
-import { World, type WorldOptions } from './world.js'
+import { World } from './world.js'
 
-async function founded(options: WorldOptions) {
-  const world = await World.create(options)
+async function started(seed: number) {
+  const world = await World.create({ seed })
   const ada = await world.openDevice('ada')
   const doc = await world.settle(ada.create({ servers: world.tickets }))
-  const problems: HeddleError[] = []
-  doc.subscribe((event) => event.type === 'problem' && problems.push(event.error))
-  return { world, doc, problems }
+  return { world, ada, doc }
 }
 
-/** Every server loses the device, and is found again. */
-async function reconnect(world: World, doc: Document): Promise<void> {
-  world.cut('ada')
-  await world.until(() => doc.status().connection === 'offline')
-  world.heal('ada')
-  await world.until(() => doc.status().servers.every(({ state }) => state === 'connected'))
-  await world.pass(5_000)
-}
+describe('invites', () => {
+  it('are listed by the device that made them, as long as they can be followed', async () => {
+    const { world, doc } = await started(351)
+    const link = await world.settle(doc.invite({ role: 'admin', expiresInMs: 3_600_000 }))
+    await world.settle(doc.invite({ role: 'reader', expiresInMs: 60_000 }))
+    expect(doc.invites().map(({ role }) => role)).toEqual(['admin', 'reader'])
+    const [first] = doc.invites()
+    expect(first?.id).toMatch(/^[0-9a-f]{32}$/)
+    expect(link).not.toContain(first?.id)
+    const copy = await world.settle((await world.openDevice('bob')).join(link))
+    await world.until(() => doc.invites().length === 1)
+    expect(copy.invites()).toEqual([])
+    await world.pass(61_000)
+    expect(doc.invites()).toEqual([])
+    await world.dispose()
+  })
 
-describe('an invite that the servers refuse', () => {
-  it('is told to who makes it, and can be made once there is room', async () => {
-    const { world, doc, problems } = await founded({ seed: 901, limits: () => ({ mailboxesOfAdminsMax: 2 }) })
+  it('that are revoked nobody is added by, also after a restart and on servers that were away', async () => {
+    const { world, doc } = await started(352)
     const link = await world.settle(doc.invite())
-    await world.settle(doc.invite())
-    const sinceMs = world.clock.now()
-    const refused = expect(world.settle(doc.invite())).rejects.toMatchObject({
-      code: 'LIMIT_EXCEEDED',
-      message: expect.stringMatching(
-        /servers refuse the mailbox of the invite, nobody could follow it: the admins have 2/
-      )
-    })
-    await refused
-    expect(world.clock.now() - sinceMs).toBeLessThan(1_000)
-    expect(problems).toEqual([])
-    await world.settle((await world.openDevice('bob')).join(link))
-    await world.pass(1_000)
-    await world.settle((await world.openDevice('carol')).join(await world.settle(doc.invite())))
-    expect(doc.members()).toHaveLength(3)
+    const [invite] = doc.invites()
+    world.cutBetween('ada', 'server-3')
+    await world.settle(doc.revokeInvite(invite?.id ?? ''))
+    expect(doc.invites()).toEqual([])
+    // Only the server that has not heard of it knows the mailbox still.
+    const given = new AbortController()
+    const bob = await world.openDevice('bob')
+    for (const server of ['server-1', 'server-2']) world.cutBetween('bob', server)
+    const joining = bob.join(link, given.signal)
+    await world.pass(5_000)
+    await world.kill('ada')
+    world.healBetween('ada', 'server-3')
+    const again = await world.settle((await world.openDevice('ada')).open(doc.id))
+    await world.pass(10_000)
+    expect(again.members()).toHaveLength(1)
+    for (const server of ['server-1', 'server-2']) world.healBetween('bob', server)
+    await expect(world.settle(joining, 120_000)).rejects.toMatchObject({ code: 'INVITE_USED' })
+    expect(again.members()).toHaveLength(1)
     await world.dispose()
   })
 
-  it('is forgotten with its link: the servers are not asked again', async () => {
-    const { world, doc, problems } = await founded({ seed: 902, limits: () => ({ mailboxesOfAdminsMax: 0 }) })
-    await expect(world.settle(doc.invite())).rejects.toMatchObject({ code: 'LIMIT_EXCEEDED' })
-    await reconnect(world, doc)
-    expect(problems).toEqual([])
-    await world.dispose()
-  })
-
-  it('but for one or two of them is good, and who refuse are named once', async () => {
-    const full = new Set(['server-2', 'server-3'])
-    const limits = (server: string) => (full.has(server) ? { mailboxesOfAdminsMax: 0 } : {})
-    const { world, doc, problems } = await founded({ seed: 903, limits })
+  it('are revoked by their link as well, once they are this device’s and not used', async () => {
+    const { world, doc } = await started(353)
     const link = await world.settle(doc.invite())
-    await world.pass(1_000)
-    await reconnect(world, doc)
-    const named = [...full].map((name) => Buffer.from(world.server(name).id).toString('hex').slice(0, 8)).sort()
-    expect(problems.map(({ code }) => code)).toEqual(['LIMIT_EXCEEDED', 'LIMIT_EXCEEDED'])
-    expect(problems.map(({ message }) => /^server ([0-9a-f]{8}) refuses/.exec(message)?.[1]).sort()).toEqual(named)
-    await world.settle((await world.openDevice('bob')).join(link))
-    await world.dispose()
-  })
-
-  it('when it was made offline is told of as soon as they do', async () => {
-    const { world, doc, problems } = await founded({ seed: 904, limits: () => ({ mailboxesOfAdminsMax: 0 }) })
-    world.cut('ada')
-    await world.until(() => doc.status().connection === 'offline')
-    await world.settle(doc.invite())
-    world.heal('ada')
-    await world.until(() => problems.length === 3)
-    expect(new Set(problems.map(({ code }) => code))).toEqual(new Set(['LIMIT_EXCEEDED']))
-    await world.dispose()
-  })
-})
-
-describe('the time an invite is good for', () => {
-  const dayMs = 24 * 60 * 60 * 1000
-
-  it('is 30 days at most, which servers take whose clocks are behind', async () => {
-    const world = await World.create({ seed: 905 })
-    world.skew('ada', dayMs / 2)
-    const doc = await world.settle((await world.openDevice('ada')).create({ servers: world.tickets }))
-    for (const expiresInMs of [0, -1, Number.NaN, Number.POSITIVE_INFINITY, 30 * dayMs + 1])
-      await expect(world.settle(doc.invite({ expiresInMs }))).rejects.toMatchObject({
-        code: 'CONFIG_INVALID',
-        message: expect.stringContaining('30 days')
-      })
-    const link = await world.settle(doc.invite({ expiresInMs: 30 * dayMs }))
-    await world.settle((await world.openDevice('bob')).join(link))
+    await world.settle(doc.revokeInvite(link))
+    await expect(world.settle(doc.revokeInvite('00'.repeat(16)))).rejects.toMatchObject({ code: 'NOT_FOUND' })
+    await expect(world.settle(doc.revokeInvite('heddle:nothing'))).rejects.toMatchObject({ code: 'INVITE_INVALID' })
+    const used = await world.settle(doc.invite({ role: 'admin' }))
+    const copy = await world.settle((await world.openDevice('bob')).join(used))
+    await expect(world.settle(doc.revokeInvite(used))).rejects.toMatchObject({ code: 'INVITE_USED' })
+    await expect(world.settle(copy.revokeInvite(link))).rejects.toMatchObject({ code: 'NOT_FOUND' })
     await world.dispose()
   })
 })

@@ -1,6 +1,7 @@
 /** `heddle doc invite`: makes an invite link and, with --wait, stays until somebody has followed it. */
 import type { RoleName } from '@heddle/core'
 import { Command, Option } from 'commander'
+import { renderUnicodeCompact } from 'uqr'
 import type { DocInviteReport, DocInviteWaitReport } from '../generated/reports.js'
 import { parseDuration } from '../duration.js'
 import {
@@ -16,6 +17,7 @@ import {
 interface Options extends DeviceOptions {
   readonly role: RoleName
   readonly expires: string
+  readonly qr?: boolean
   readonly wait?: true
 }
 
@@ -27,6 +29,8 @@ export function inviteCommand(surroundings: Surroundings): Command {
       new Option('--role <role>', 'what the new member may do').choices(['admin', 'editor', 'reader']).default('editor')
     )
     .option('--expires <duration>', 'how long it can be followed: 90s, 30m, 1h, 7d', '1d')
+    .option('--qr', 'show the link as a QR code too; where a person looks, that is the default')
+    .option('--no-qr', 'show the link only')
     .option('--wait', 'stay online until it has been followed or has expired')
     .action(async (doc: string, options: Options) => {
       const expiresInMs = parseDuration(options.expires)
@@ -38,6 +42,7 @@ export function inviteCommand(surroundings: Surroundings): Command {
         if (options.json)
           terminal.json<DocInviteReport>({ document: document.id, link, role: options.role, expiresInMs })
         else terminal.line(link)
+        if (!options.json && (options.qr ?? terminal.isWatched)) terminal.note(renderUnicodeCompact(link))
         if (!options.wait) {
           // The servers have to know of it before this device goes.
           await refresh(document, signal)

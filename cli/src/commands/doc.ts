@@ -5,6 +5,7 @@ import { branchCommand } from './doc-branch.js'
 import { createCommand } from './doc-create.js'
 import { editCommand } from './doc-edit.js'
 import { inviteCommand } from './doc-invite.js'
+import { invitesCommand, revokeCommand } from './doc-invites.js'
 import { joinCommand } from './doc-join.js'
 import { listCommand } from './doc-list.js'
 import { leaveCommand, membersCommand, removeCommand, roleCommand, rotateCommand } from './doc-members.js'
@@ -19,6 +20,8 @@ export function docCommand(surroundings: Surroundings): Command {
   const commands = [
     createCommand,
     inviteCommand,
+    invitesCommand,
+    revokeCommand,
     joinCommand,
     listCommand,
     showCommand,

@@ -89,6 +89,24 @@ export interface DocInviteReport {
   readonly expiresInMs: number | bigint
 }
 
+/** Invites of this device that can still be followed. Printed by: heddle doc invites --json. */
+export interface DocInvitesReport {
+  /** Id of the document. */
+  readonly document: string
+  /** In the order in which they were made. */
+  readonly invites: readonly DocInvitesReport_Open[]
+}
+
+/** An invite. */
+export interface DocInvitesReport_Open {
+  /** Names it, and lets nobody in. */
+  readonly id: string
+  /** Role of who follows it. */
+  readonly role: 'admin' | 'editor' | 'reader'
+  /** Milliseconds since the Unix epoch. */
+  readonly expiresAtMs: number | bigint
+}
+
 /** Who followed an invite. Printed by: heddle doc invite --wait --json, second line. */
 export interface DocInviteWaitReport {
   /** Id of the document. */
@@ -296,6 +314,7 @@ export type Report =
   | TextChangeReport
   | DocEditReport
   | DocInviteReport
+  | DocInvitesReport
   | DocInviteWaitReport
   | DocChangeReport
   | DocPolicyReport

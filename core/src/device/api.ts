@@ -94,6 +94,13 @@ export interface Document<Native = unknown> extends AsyncDisposable {
    * say: LIMIT_EXCEEDED while too many invites are open.
    */
   invite(options?: InviteOptions): Promise<string>
+  /** Invites that this device has made and that can still be followed. */
+  invites(): readonly InviteInfo[]
+  /**
+   * Nobody is added by this invite of this device any more; `invite`: its id or its link. Throws NOT_FOUND, INVITE_USED when
+   * it was followed already.
+   */
+  revokeInvite(invite: string): Promise<void>
   /** These resolve when the change is decided, however long the servers are away; they survive a restart of the device. Throw FORBIDDEN (also when the document is closed), INTENT_OBSOLETE, REMOVED, ABORTED (only the waiting is aborted). */
   remove(memberId: string, signal?: AbortSignal): Promise<void>
   setRole(memberId: string, role: RoleName, signal?: AbortSignal): Promise<void>
@@ -138,6 +145,14 @@ export interface InviteOptions {
   readonly role?: RoleName
   /** From 1 to 30 days' worth, 2,592,000,000. Default one day. */
   readonly expiresInMs?: number
+}
+
+export interface InviteInfo {
+  /** 32 hexadecimal digits. Who has it cannot follow the invite. */
+  readonly id: string
+  readonly role: RoleName
+  /** Milliseconds since the Unix epoch. */
+  readonly expiresAtMs: number
 }
 
 export interface BranchOptions {

@@ -13,6 +13,7 @@ import type {
   DocumentEvent,
   DocumentPolicy,
   DocumentStatus,
+  InviteInfo,
   InviteOptions,
   LeaveOptions,
   Member,
@@ -30,7 +31,7 @@ import { checkFingerprint, type FingerprintCheck, formatFingerprint, safetyNumbe
 import { reach, serverOf, serverToAdd, serverToRemove } from './servers.js'
 import { Turn } from './store.js'
 import { readStored, type Stored } from './stored.js'
-import { memberOf, roleOf, statusOf } from './view.js'
+import { memberOf, roleNameOf, roleOf, statusOf } from './view.js'
 
 const inviteMsDefault = 24 * 60 * 60 * 1000
 
@@ -142,6 +143,15 @@ export class OpenDocument implements Document {
   async invite(options: InviteOptions = {}): Promise<string> {
     this.#assertOpen()
     return await this.#parts.invites.make(roleOf(options.role ?? 'editor'), options.expiresInMs ?? inviteMsDefault)
+  }
+
+  invites(): readonly InviteInfo[] {
+    return this.#parts.invites.open.map(({ role, ...invite }) => ({ ...invite, role: roleNameOf(role) }))
+  }
+
+  async revokeInvite(invite: string): Promise<void> {
+    this.#assertUsable()
+    await this.#parts.invites.revoke(invite)
   }
 
   async remove(memberId: string, signal?: AbortSignal): Promise<void> {

@@ -3,7 +3,7 @@
  * authenticated under the secret; the device that made the invite adds that key package by a commit. This file is the
  * inviter's side and the format of links; `join.ts` is the joiner's.
  */
-import { concatBytes, equalBytes, fromBase64Url, toBase64Url, toHex, utf8 } from '../bytes.js'
+import { concatBytes, emptyBytes, equalBytes, fromBase64Url, fromHex, toBase64Url, toHex, utf8 } from '../bytes.js'
 import { type CryptoProvider, SUITE_DEFAULT } from '../crypto/index.js'
 import { HeddleError } from '../errors.js'
 import { type KeyPackageInfo, memberIdOf, type RosterEntry, readKeyPackage } from '../group/index.js'
@@ -61,6 +61,7 @@ export class Invites {
   #made: Made[] = []
   #announced: Made[] = []
   #withdrawn: string[] = []
+  #revoked: { readonly id: string; readonly resolve: () => void; readonly reject: (error: HeddleError) => void }[] = []
   /** By mailbox: servers of which the app was told that they refuse it. */
   readonly #toldOf = new Map<string, Set<string>>()
   readonly #timers = new Set<Disposable>()
@@ -97,7 +98,7 @@ export class Invites {
       suite: group.public.suite.id === SUITE_DEFAULT ? undefined : group.public.suite.id
     }
     const key = toHex(mailboxOf(crypto, invite.secret))
-    this.#invites.set(key, { invite, usedBy: new Uint8Array(0) })
+    this.#invites.set(key, { invite, usedBy: new Uint8Array(0), revoked: false })
     await new Promise<void>((resolve, reject) => {
       this.#made.push({ key, resolve, reject, asked: 0, refusals: new Map() })
       this.#room.wake()
@@ -105,11 +106,41 @@ export class Invites {
     return formatInvite(invite)
   }
 
+  /** Invites of this device that can still be followed. */
+  get open(): readonly OpenInvite[] {
+    return [...this.#invites].flatMap(([id, { invite, usedBy, revoked }]) =>
+      usedBy.length > 0 || revoked || this.#isExpired(invite)
+        ? []
+        : [{ id, role: invite.role, expiresAtMs: Number(invite.expiresAtMs) }]
+    )
+  }
+
+  /**
+   * Nobody is added by this invite, named by its id or link, any more. Resolves when that is durable; servers that are there
+   * close its mailbox then. Throws NOT_FOUND when this device has no such invite, INVITE_USED when it was followed already.
+   */
+  async revoke(idOrLink: string): Promise<void> {
+    const id = idOrLink.startsWith(linkPrefix)
+      ? toHex(mailboxOf(this.#room.crypto, parseInvite(idOrLink).secret))
+      : idOrLink
+    const record = this.#invites.get(id)
+    if (record === undefined)
+      throw new HeddleError('NOT_FOUND', `this device has made no invite ${id}, or it has expired`)
+    if (record.usedBy.length > 0)
+      throw new HeddleError('INVITE_USED', 'the invite was followed already; remove the member that joined by it')
+    this.#invites.set(id, { ...record, revoked: true })
+    await new Promise<void>((resolve, reject) => {
+      this.#revoked.push({ id, resolve, reject })
+      this.#room.wake()
+    })
+  }
+
   /** Nothing goes on: who waits for a link hears why. */
   giveUp(error: HeddleError): void {
     for (const timer of this.#timers) timer[Symbol.dispose]()
     this.#timers.clear()
-    for (const { reject } of [...this.#made.splice(0), ...this.#announced.splice(0)]) reject(error)
+    for (const { reject } of [...this.#made.splice(0), ...this.#announced.splice(0), ...this.#revoked.splice(0)])
+      reject(error)
   }
 
   /** A server is there: it opens the mailboxes of the invites that are still good. Never rejects. */
@@ -126,6 +157,13 @@ export class Invites {
   async step(turn: Turn, links: readonly ServerLink[]): Promise<void> {
     this.#forgetExpired(turn)
     for (const key of this.#withdrawn.splice(0)) this.#forget(turn, key)
+    for (const { id, resolve } of this.#revoked.splice(0)) {
+      this.#put(turn, id)
+      turn.after(() => {
+        resolve()
+        this.#hooks.refused(fromHex(id) ?? emptyBytes)
+      })
+    }
     for (const made of this.#made.splice(0)) {
       this.#put(turn, made.key)
       turn.after(() => this.#announce(made, links))
@@ -212,8 +250,9 @@ export class Invites {
   async #openMailbox({ id, channel }: ServerLink, key: string): Promise<void> {
     const record = this.#invites.get(key)
     if (channel === undefined || record === undefined) return
-    const { usedBy, invite } = record
+    const { usedBy, invite, revoked } = record
     if (usedBy.length > 0 || this.#isExpired(invite)) return
+    if (revoked) return void this.#hooks.refused(mailboxOf(this.#room.crypto, invite.secret))
     const made = this.#announced.find((one) => one.key === key)
     if (made !== undefined) made.asked++
     const { groupId: group, crypto } = this.#room
@@ -283,6 +322,7 @@ export class Invites {
       }
       const info = await readKeyPackage(keyPackage, { crypto, nowMs: context.clock.now() })
       const { ref } = info
+      if (record.revoked) throw new HeddleError('INVITE_USED', 'a device followed a revoked invite')
       // The same request comes from every server it was left with.
       if (equalBytes(record.usedBy, ref)) return
       if (record.usedBy.length > 0) throw new HeddleError('INVITE_USED', 'a second device followed a used invite')
@@ -292,7 +332,7 @@ export class Invites {
       if (this.#wasMember(info)) throw new HeddleError('INVITE_USED', 'a join request brings the key of a member')
       const verdict = this.#verdictOn(info, mailbox, item)
       if (verdict === 'asked') return
-      this.#invites.set(key, { invite: record.invite, usedBy: ref })
+      this.#invites.set(key, { ...record, usedBy: ref })
       this.#put(turn, key)
       if (verdict !== 'rejected') return this.#hooks.add(turn, { keyPackage, role: record.invite.role, mailbox })
       turn.after(() => this.#hooks.refused(mailbox))
@@ -304,6 +344,14 @@ export class Invites {
       report(this.#room, asHeddleError(known, 'a join request'))
     }
   }
+}
+
+/** An invite that can still be followed. */
+export interface OpenInvite {
+  /** 32 hexadecimal digits: names it, and lets nobody in. */
+  readonly id: string
+  readonly role: Role
+  readonly expiresAtMs: number
 }
 
 /** Who asks to join. */

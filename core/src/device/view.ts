@@ -17,6 +17,8 @@ const roleNames: Readonly<Record<number, RoleName>> = {
   [Role.ROLE_READER]: 'reader'
 }
 
+export const roleNameOf = (role: Role): RoleName => roleNames[role] ?? 'reader'
+
 export const roleOf = (name: RoleName): Role =>
   name === 'admin' ? Role.ROLE_ADMIN : name === 'editor' ? Role.ROLE_EDITOR : Role.ROLE_READER
 
@@ -27,7 +29,7 @@ export function statusOf(parts: Parts): DocumentStatus {
   const enough = ready >= quorum(slotConfigOf(group.public))
   return {
     epoch: group.epoch,
-    role: removed ? 'removed' : (roleNames[group.me.role] ?? 'reader'),
+    role: removed ? 'removed' : roleNameOf(group.me.role),
     connection: removed ? 'removed' : enough ? 'online' : ready > 0 ? 'degraded' : 'offline',
     servers: following.statuses,
     unsent: outgoing.unsealedCount,
@@ -56,7 +58,7 @@ export function memberOf(
 ): Member {
   return {
     id: toHex(memberId),
-    role: roleNames[role] ?? 'reader',
+    role: roleNameOf(role),
     deviceId: toHex(endpointId),
     isSelf: equalBytes(memberId, room.group.memberId),
     ...(identity === undefined ? {} : { identity: identity.slice() }),

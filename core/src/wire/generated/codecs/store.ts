@@ -585,12 +585,13 @@ export function putServerProgressRecord(sink: Sink, message: types.ServerProgres
 export type InviteRecord = types.InviteRecord
 export const InviteRecord: Codec<types.InviteRecord> = /* @__PURE__ */ codec(readInviteRecord, putInviteRecord)
 
-const inviteRecordShape: Shape = { name: 'InviteRecord', fields: { 1: 'invite', 2: 'used_by' } }
+const inviteRecordShape: Shape = { name: 'InviteRecord', fields: { 1: 'invite', 2: 'used_by', 3: 'revoked' } }
 
 export function readInviteRecord(reader: Reader, end: number): types.InviteRecord {
   reader.size(end, 16384, 'InviteRecord')
   let invite: fromSync.Invite | undefined
   let usedBy: Uint8Array = emptyBytes
+  let revoked: boolean = false
   let seen = 0
   let unknown = 0
   let tag = 0
@@ -605,12 +606,16 @@ export function readInviteRecord(reader: Reader, end: number): types.InviteRecor
         seen = reader.once(seen, 1, 'InviteRecord.used_by')
         usedBy = reader.bytes(end, 0, 32, 'InviteRecord.used_by')
         break
+      case 24:
+        seen = reader.once(seen, 2, 'InviteRecord.revoked')
+        revoked = reader.bool(end, 'InviteRecord.revoked')
+        break
       default:
         unknown = reader.unknown(tag, end, unknown, inviteRecordShape)
     }
   }
   if (invite === undefined) throw reader.error('required', 'InviteRecord.invite')
-  return { invite, usedBy }
+  return { invite, usedBy, revoked }
 }
 
 export function putInviteRecord(sink: Sink, message: types.InviteRecord): void {
@@ -622,6 +627,10 @@ export function putInviteRecord(sink: Sink, message: types.InviteRecord): void {
   if (message.usedBy.length !== 0) {
     sink.tag(18)
     sink.bytes(message.usedBy, 0, 32, 'InviteRecord.used_by')
+  }
+  if (message.revoked) {
+    sink.tag(24)
+    sink.bool(message.revoked)
   }
   sink.size(16384, 'InviteRecord')
 }

@@ -122,6 +122,8 @@ export interface InviteRecord {
   readonly invite: Invite
   /** KeyPackageRef of the joiner it was used for; empty while unused. */
   readonly usedBy: Uint8Array
+  /** Nobody is added by it any more; kept until it expires, so that servers that are away still hear of it. */
+  readonly revoked: boolean
 }
 
 /** Device: a join that waits for its Welcome (SPEC JOIN-005). */
