@@ -33,8 +33,12 @@ describe.skipIf(missing !== undefined)(titled('IndexedDB storage in Chromium'), 
     manifest: indexedDbStorage.manifest,
     open: () => Promise.reject(new Error('this suite runs in the browser'))
   })
-  it.each(checks.map(({ id, title }) => [id, title] as const))('%s %s', async (id) => {
-    await call<SuitePage, 'run'>(page, 'run', id)
-    expect(browser.errors).toEqual([])
-  }, 60_000)
+  it.each(checks.map(({ id, title }) => [id, title] as const))(
+    '%s %s',
+    async (id) => {
+      await call<SuitePage, 'run'>(page, 'run', id)
+      expect(browser.errors).toEqual([])
+    },
+    60_000
+  )
 })
