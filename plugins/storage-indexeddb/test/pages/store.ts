@@ -67,10 +67,10 @@ const remote = {
   },
   counted: async () => (await opened().get(counter))?.[0],
 
-  /** Puts values of this many bytes at once, each in a commit of its own; says how each ended. */
+  /** Puts values of this many random bytes (browsers compress) at once, each in a commit of its own; says how each ended. */
   async put(sizes: readonly number[]): Promise<readonly string[]> {
     const outcomes = await Promise.allSettled(
-      sizes.map((size, i) => opened().commit({ put: [{ key: Uint8Array.of(i), value: new Uint8Array(size) }] }))
+      sizes.map((size, i) => opened().commit({ put: [{ key: Uint8Array.of(i), value: systemContext().random(size) }] }))
     )
     return outcomes.map((outcome) => (outcome.status === 'fulfilled' ? 'done' : said(outcome.reason)))
   },
