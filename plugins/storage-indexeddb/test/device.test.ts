@@ -66,6 +66,27 @@ describe.skipIf(missing !== undefined)(titled('a device in Chromium'), () => {
     expect((await stat(picture)).size).toBeGreaterThan(1000)
     expect(await call<EditorPage, 'problems'>(page, 'problems')).toEqual([])
   }, 90_000)
+
+  test('belongs to the tab that opened it last, and the one before says so', async () => {
+    await using servers = await startServers()
+    await using other = await startChromium(join(folder, 'two-tabs'))
+    const first = await other.open(site.url)
+    await call<EditorPage, 'create'>(first, 'create', servers.tickets)
+    await first.locator('textarea').pressSequentially('one')
+    await call<EditorPage, 'settled'>(first, 'settled', 'safe')
+
+    const second = await other.open(site.url)
+    expect(await call<EditorPage, 'reopen'>(second, 'reopen')).toMatchObject({ text: 'one' })
+    await first.locator('textarea').pressSequentially(' lost')
+    await expect
+      .poll(() => call<EditorPage, 'problems'>(first, 'problems'))
+      .toContainEqual(expect.stringMatching(/^STORAGE_CONFLICT: another process has opened the storage/))
+    await second.locator('textarea').press('Control+End')
+    await second.locator('textarea').pressSequentially(' two')
+    await call<EditorPage, 'settled'>(second, 'settled', 'safe')
+    await second.reload()
+    expect(await call<EditorPage, 'reopen'>(second, 'reopen')).toMatchObject({ text: 'one two' })
+  }, 90_000)
 })
 
 /** Storage in memory, WebSocket and yjs, in the shape that devices and servers take. */
