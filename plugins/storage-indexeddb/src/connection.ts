@@ -98,11 +98,12 @@ function assertUsable(database: Database): void {
     )
   }
   const { durability } = database.transaction(ENTRIES, 'readonly', { durability: 'strict' })
-  // A browser that does not know the option may acknowledge what a power failure takes back.
+  // A browser that does not know the option may acknowledge what a power failure takes back. Some know it on https only.
   if (durability !== 'strict') {
     throw new HeddleError(
       'CAPABILITY_MISSING',
-      'this browser does not promise that what it stores is on the disk (IDBTransaction.durability); update it'
+      'this browser does not promise that what it stores is on the disk (IDBTransaction.durability): ' +
+        (globalThis.isSecureContext ? 'update it' : 'open the page over https')
     )
   }
 }

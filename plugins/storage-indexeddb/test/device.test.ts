@@ -87,6 +87,21 @@ describe.skipIf(missing !== undefined)(titled('a device in Chromium'), () => {
     await second.reload()
     expect(await call<EditorPage, 'reopen'>(second, 'reopen')).toMatchObject({ text: 'one two' })
   }, 90_000)
+
+  test('is handed on from tab to tab by a lock of the browser, and loses nothing', async () => {
+    await using servers = await startServers()
+    await using other = await startChromium(join(folder, 'locked'))
+    const first = await other.open(`${site.url}#one-tab`)
+    await call<EditorPage, 'create'>(first, 'create', servers.tickets)
+    const second = await other.open(`${site.url}#one-tab`)
+    const reopened = call<EditorPage, 'reopen'>(second, 'reopen')
+    await expect.poll(() => second.evaluate(async () => (await navigator.locks.query()).pending?.length)).toBe(1)
+    await first.locator('textarea').pressSequentially('one after the other')
+    await call<EditorPage, 'settled'>(first, 'settled', 'stored')
+    expect(await call<EditorPage, 'problems'>(first, 'problems')).toEqual([])
+    await first.close()
+    expect(await reopened).toMatchObject({ text: 'one after the other' })
+  }, 90_000)
 })
 
 /** Storage in memory, WebSocket and yjs, in the shape that devices and servers take. */

@@ -38,6 +38,13 @@ describe.skipIf(missing !== undefined)(titled('IndexedDB storage over restarts o
     expect(await call<StorePage, 'size'>(page, 'size', 1)).toBe(200_000)
   }, 60_000)
 
+  test('asks the browser to write to the disk within each commit', async () => {
+    await using browser = await startChromium(join(folder, 'strict'))
+    const page = await browser.open(site.url)
+    await call<StorePage, 'open'>(page, 'open', 'strict')
+    expect(await call<StorePage, 'durabilities'>(page, 'durabilities')).toEqual(['strict', 'strict'])
+  }, 60_000)
+
   test('holds every acknowledged batch whole after the browser was killed, and none is torn', async () => {
     const profile = join(folder, 'killed')
     const acknowledged = new Set<number>()

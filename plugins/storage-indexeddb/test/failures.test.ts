@@ -87,7 +87,7 @@ describe.skipIf(missing !== undefined)(titled('in Chromium'), () => {
     await failed
     await expect(call<StorePage, 'size'>(page, 'size', 0)).rejects.toMatchObject({
       code: 'STORAGE_UNAVAILABLE',
-      message: expect.stringContaining('reload the page')
+      message: expect.stringContaining('the browser ended the connection')
     })
     expect(browser.errors).toEqual([])
   })

@@ -45,7 +45,7 @@ describe.skipIf(missing !== undefined)(titled('tabs of Chromium on one database'
   test('are told what the other has committed, and not what failed or changed nothing', async () => {
     const [one, other] = await tabs('watched')
     await call<StorePage, 'watch'>(one, 'watch')
-    await call<StorePage, 'put'>(other, 'put', [])
+    expect(await call<StorePage, 'changeNothing'>(other, 'changeNothing')).toBe('STORAGE_CONFLICT')
     expect(await call<StorePage, 'put'>(other, 'put', [100_000_000])).toEqual([
       expect.stringContaining('CAPABILITY_MISSING')
     ])

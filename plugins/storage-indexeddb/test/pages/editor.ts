@@ -16,7 +16,16 @@ const device: Promise<Device> = start()
 let open: Document<Doc> | undefined
 const problems: string[] = []
 
+/** With "#one-tab" in its address, the page waits until no other tab has the device, and keeps it until it is left. */
 async function start(): Promise<Device> {
+  if (location.hash === '#one-tab') {
+    await new Promise<void>((resolve) => {
+      void navigator.locks.request('editor device', () => {
+        resolve()
+        return new Promise<never>(() => undefined)
+      })
+    })
+  }
   const config = { crdts: [yjs()], storage: indexedDbStorage({ name: 'editor' }), transports: [websocket()] }
   const plugins = await startPlugins(config, context)
   return openDevice({

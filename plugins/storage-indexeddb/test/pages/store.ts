@@ -48,6 +48,29 @@ const remote = {
     })
   },
   notices: () => notices,
+  /** One batch that changes nothing, and one that is refused; returns its code. */
+  async changeNothing(): Promise<string> {
+    await opened().commit({ expect: [{ key: Uint8Array.of(9), value: undefined }] })
+    const refused = opened().commit({ expect: [{ key: Uint8Array.of(9), value: counter }], del: [counter] })
+    return refused.then(
+      () => 'done',
+      (error: unknown) => (HeddleError.is(error) ? error.code : String(error))
+    )
+  },
+  /** What the transactions that write were opened with, during two commits at once and one after. */
+  async durabilities(): Promise<readonly string[]> {
+    const seen: string[] = []
+    const { transaction } = IDBDatabase.prototype
+    IDBDatabase.prototype.transaction = function (this: IDBDatabase, ...args) {
+      const begun = transaction.apply(this, args)
+      if (begun.mode === 'readwrite') seen.push(begun.durability)
+      return begun
+    }
+    await remote.put([1, 2])
+    await remote.put([3])
+    IDBDatabase.prototype.transaction = transaction
+    return seen
+  },
 
   /** Counts up by compare-and-set; returns how many conflicts there were. */
   async count(times: number): Promise<number> {
