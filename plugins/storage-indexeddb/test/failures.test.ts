@@ -78,11 +78,11 @@ describe.skipIf(missing !== undefined)(titled('in Chromium'), () => {
   test('site data deleted by the user ends the storage, without an error that nobody handles', async () => {
     const page = await tab('cleared')
     const session = await browser.context.newCDPSession(page)
-    const writing = call<StorePage, 'count'>(page, 'count', 100)
-    const failed = expect(writing).rejects.toMatchObject({
-      code: 'STORAGE_UNAVAILABLE',
-      message: expect.stringContaining('reload the page')
-    })
+    const gone = { code: 'STORAGE_UNAVAILABLE', message: expect.stringContaining('reload the page') }
+    const failed = Promise.all([
+      expect(call<StorePage, 'count'>(page, 'count', 200)).rejects.toMatchObject(gone),
+      expect(call<StorePage, 'read'>(page, 'read')).rejects.toMatchObject(gone)
+    ])
     await session.send('Storage.clearDataForOrigin', { origin: origin(), storageTypes: 'indexeddb' })
     await failed
     await expect(call<StorePage, 'size'>(page, 'size', 0)).rejects.toMatchObject({
@@ -108,6 +108,13 @@ describe.skipIf(missing !== undefined)(titled('in Chromium'), () => {
     await expect(call<StorePage, 'size'>(page, 'size', 1)).rejects.toMatchObject(corrupt)
     await expect(call<StorePage, 'readBatches'>(page, 'readBatches')).rejects.toMatchObject(corrupt)
     expect(await call<StorePage, 'size'>(page, 'size', 0)).toBeUndefined()
+  })
+
+  test('a page of a scan ends at 1 MiB, and a larger value has one to itself', async () => {
+    const page = await tab('pages')
+    await call<StorePage, 'put'>(page, 'put', [400_000, 400_000, 400_000, 3_000_000, 10, 20])
+    expect(await call<StorePage, 'pages'>(page, 'pages', false)).toEqual([800_000, 400_000, 3_000_000, 30])
+    expect(await call<StorePage, 'pages'>(page, 'pages', true)).toEqual([30, 3_000_000, 800_000, 400_000])
   })
 
   test('a store that the browser may evict is warned of', async () => {

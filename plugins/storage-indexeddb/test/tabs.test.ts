@@ -81,6 +81,7 @@ describe.skipIf(missing !== undefined)(titled('tabs of Chromium on one database'
     const late = { ...lost, message: expect.stringContaining('did not open within') }
     await expect(call<StorePage, 'open'>(other, 'open', 'held')).rejects.toMatchObject(late)
     await holder.close()
+    await expect.poll(() => call<StorePage, 'closes'>(other, 'closes')).toBe(1)
     await call<StorePage, 'remove'>(other, 'remove', 'held')
     await call<StorePage, 'open'>(other, 'open', 'held')
   })

@@ -8,6 +8,12 @@ const CONCURRENT = 8
 const counter = new TextEncoder().encode('counter')
 const logged: string[] = []
 let store: Storage | undefined
+let closes = 0
+const { close } = IDBDatabase.prototype
+IDBDatabase.prototype.close = function (this: IDBDatabase) {
+  closes += 1
+  close.apply(this)
+}
 let notices = 0
 
 /** Set by the test, in Node. */
@@ -97,6 +103,20 @@ const remote = {
     )
     return outcomes.map((outcome) => (outcome.status === 'fulfilled' ? 'done' : said(outcome.reason)))
   },
+  /** Reads until that fails. */
+  async read(): Promise<never> {
+    for (;;) await Promise.all(Array.from({ length: 20 }, () => opened().get(counter)))
+  },
+  /** Bytes of the values in each page of a scan. */
+  async pages(reverse: boolean): Promise<readonly number[]> {
+    const pages: number[] = []
+    for await (const page of opened().scan({ gte: new Uint8Array(0), lt: Uint8Array.of(0xff), reverse })) {
+      pages.push(page.reduce((sum, { value }) => sum + value.length, 0))
+    }
+    return pages
+  },
+  /** How many connections were closed in this page. */
+  closes: () => closes,
   /** Bytes of the value that `put` left at an index. */
   size: async (index: number) => (await opened().get(Uint8Array.of(index)))?.length,
 
