@@ -128,8 +128,10 @@ export class IndexedDbStorage implements Storage {
     let abort = () => {}
     try {
       const transaction = this.#connection.database.transaction(ENTRIES, 'readwrite', { durability: 'strict' })
-      // Awaited below; until then an abort must not count as unhandled.
-      transaction.done.catch(() => undefined)
+      const end = endOf(unwrap(transaction))
+      // Awaited below; until then an abort must not count as unhandled. The library's promise loses the reason when it
+      // was a request that failed.
+      for (const promise of [end, transaction.done]) promise.catch(() => undefined)
       abort = () => transaction.abort()
       while (group.length < batchesMax) {
         const job = this.#takeJob(group.length === 0 ? Number.POSITIVE_INFINITY : GROUP_BYTES_MAX - bytes)
@@ -142,7 +144,7 @@ export class IndexedDbStorage implements Storage {
         if (refusal === undefined) apply(unwrap(transaction.store), job.batch)
       }
       transaction.commit()
-      await transaction.done
+      await end
     } catch (cause) {
       try {
         abort()
@@ -248,6 +250,14 @@ export class IndexedDbStorage implements Storage {
     }
     if (lost !== undefined) throw lost
   }
+}
+
+/** Resolves when what was written is on the disk, rejects with the reason when none of it is. */
+function endOf(transaction: IDBTransaction): Promise<void> {
+  return new Promise((resolve, reject) => {
+    transaction.oncomplete = () => resolve()
+    transaction.onabort = () => reject(transaction.error ?? new DOMException('it was aborted', 'AbortError'))
+  })
 }
 
 /** Requests only: whether they succeed is told by the end of the transaction. */

@@ -75,6 +75,16 @@ describe.skipIf(missing !== undefined)(titled('in Chromium'), () => {
     expect(await call<StorePage, 'put'>(page, 'put', [1, 12_000_000])).toEqual(['done', 'done'])
   })
 
+  test('a request that the browser refuses fails its batch alone, and is named', async () => {
+    const page = await tab('refused')
+    await call<StorePage, 'put'>(page, 'put', [10])
+    expect(await call<StorePage, 'putOnce'>(page, 'putOnce', [20, 30])).toEqual([
+      expect.stringMatching(/^STORAGE_UNAVAILABLE: .*ConstraintError/),
+      'done'
+    ])
+    expect(await call<StorePage, 'size'>(page, 'size', 0)).toBe(10)
+  })
+
   test('site data deleted by the user ends the storage, without an error that nobody handles', async () => {
     const page = await tab('cleared')
     const session = await browser.context.newCDPSession(page)

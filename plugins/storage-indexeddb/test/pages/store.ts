@@ -103,6 +103,16 @@ const remote = {
     )
     return outcomes.map((outcome) => (outcome.status === 'fulfilled' ? 'done' : said(outcome.reason)))
   },
+  /** As `put`, while the browser refuses to overwrite anything. */
+  async putOnce(sizes: readonly number[]): Promise<readonly string[]> {
+    const { put, add } = IDBObjectStore.prototype
+    IDBObjectStore.prototype.put = add
+    try {
+      return await remote.put(sizes)
+    } finally {
+      IDBObjectStore.prototype.put = put
+    }
+  },
   /** Reads until that fails. */
   async read(): Promise<never> {
     for (;;) await Promise.all(Array.from({ length: 20 }, () => opened().get(counter)))
