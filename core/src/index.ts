@@ -1,4 +1,6 @@
 /** What the package offers. Rooms below it are not reached into. */
+import './resource-symbols.js'
+
 export { type CryptoProvider, createCrypto } from './crypto/index.js'
 export * from './device/index.js'
 export { type ErrorName, HeddleError } from './errors.js'

@@ -8,10 +8,10 @@ export function addServerCommand(surroundings: Surroundings): Command {
   const command = new Command('add-server')
     .description('let one more server serve a document (admins only)')
     .argument('<doc>', 'id of the document, or its beginning')
-    .argument('<ticket>', 'the server, as "heddle serve" prints it; it has to answer')
-    .action(async (doc: string, ticket: string, options: DeviceOptions) => {
+    .argument('<ticket...>', 'the server, as "heddle serve" prints it, by one or several addresses; it has to answer')
+    .action(async (doc: string, tickets: readonly string[], options: DeviceOptions) => {
       await change(doc, options, surroundings, async (document, signal) => {
-        await document.addServer(ticket, signal)
+        await document.addServer(tickets, signal)
         return `The document has ${count(document)} now.`
       })
     })
@@ -37,11 +37,14 @@ export function replaceServerCommand(surroundings: Surroundings): Command {
     .description('put one server in the place of another, dead or alive (admins only)')
     .argument('<doc>', 'id of the document, or its beginning')
     .argument('<old>', 'id of the server that goes, or its beginning')
-    .argument('<ticket>', 'the one that comes; with the id of the one that goes, only its address changes')
-    .action(async (doc: string, server: string, ticket: string, options: DeviceOptions) => {
+    .argument(
+      '<ticket...>',
+      'the one that comes, by one or several addresses; with the id of the one that goes, only its address changes'
+    )
+    .action(async (doc: string, server: string, tickets: readonly string[], options: DeviceOptions) => {
       await change(doc, options, surroundings, async (document, signal) => {
         const id = findServer(document, server)
-        await document.replaceServer(id, ticket, signal)
+        await document.replaceServer(id, tickets, signal)
         return `Server ${id.slice(0, 8)} is replaced.`
       })
     })

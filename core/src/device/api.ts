@@ -107,14 +107,14 @@ export interface Document<Native = unknown> extends AsyncDisposable {
   /** Renews this device's keys, so that who knew the old ones cannot read on. */
   rotate(signal?: AbortSignal): Promise<void>
   /**
-   * Adds the server of a ticket, 7 at most. It has to be there: a server counts for every decision from then on. Throws
+   * Adds the server of a ticket, or of several with different addresses of one server; 7 servers at most. It has to be there: a server counts for every decision from then on. Throws
    * CONFIG_INVALID, TRANSPORT_UNREACHABLE besides what `remove` throws.
    */
-  addServer(ticket: string, signal?: AbortSignal): Promise<void>
+  addServer(tickets: string | readonly string[], signal?: AbortSignal): Promise<void>
   /** Removes a server, by its id. Devices forget it; it keeps what it has for members to read. Throws NOT_FOUND, CONFIG_INVALID too. */
   removeServer(serverId: string, signal?: AbortSignal): Promise<void>
   /** One server for another, in one step; with a ticket of the same id its address changes. Throws as the two above. */
-  replaceServer(serverId: string, ticket: string, signal?: AbortSignal): Promise<void>
+  replaceServer(serverId: string, tickets: string | readonly string[], signal?: AbortSignal): Promise<void>
   policy(): DocumentPolicy
   /** Changes what is given and leaves the rest. Admins only. Throws CONFIG_INVALID besides what `remove` throws. */
   setPolicy(changes: Partial<DocumentPolicy>, signal?: AbortSignal): Promise<void>

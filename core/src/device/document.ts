@@ -23,12 +23,11 @@ import { firstDecided } from './branch-begin.js'
 import { removedError } from './changes.js'
 import type { Intent } from './intents.js'
 import { leavingError } from './leaving.js'
-import { parseTicket } from './links.js'
 import { assemble, type Parts } from './parts.js'
 import { policyOf, policyWith } from './policy.js'
 import { asHeddleError, closedError, isClosed, putDocument, type Room } from './room.js'
 import { checkFingerprint, type FingerprintCheck, formatFingerprint, safetyNumber } from './safety.js'
-import { reach, serverOf, serverToAdd, serverToRemove } from './servers.js'
+import { reach, serverOf, serverOfTickets, serverToAdd, serverToRemove } from './servers.js'
 import { Turn } from './store.js'
 import { readStored, type Stored } from './stored.js'
 import { memberOf, roleNameOf, roleOf, statusOf } from './view.js'
@@ -171,9 +170,9 @@ export class OpenDocument implements Document {
     await this.#change({ $case: 'rotate', value: { sinceEpoch: this.#room.group.epoch, automatic: false } }, signal)
   }
 
-  async addServer(ticket: string, signal?: AbortSignal): Promise<void> {
+  async addServer(tickets: string | readonly string[], signal?: AbortSignal): Promise<void> {
     this.#assertMayChange()
-    const server = serverToAdd(ticket, this.#room)
+    const server = serverToAdd(tickets, this.#room)
     await reach(server, this.#room.pool, this.#either(signal))
     await this.#change({ $case: 'serverAdd', value: { server } }, signal)
   }
@@ -183,12 +182,12 @@ export class OpenDocument implements Document {
     await this.#change({ $case: 'serverRemove', value: { id } }, signal)
   }
 
-  async replaceServer(serverId: string, ticket: string, signal?: AbortSignal): Promise<void> {
+  async replaceServer(serverId: string, tickets: string | readonly string[], signal?: AbortSignal): Promise<void> {
     this.#assertMayChange()
     const { id } = serverOf(serverId, this.#room)
-    const server = parseTicket(ticket)
+    const server = serverOfTickets(tickets)
     if (!equalBytes(server.id, id)) {
-      serverToAdd(ticket, this.#room, 'instead')
+      serverToAdd(tickets, this.#room, 'instead')
       await reach(server, this.#room.pool, this.#either(signal))
     }
     await this.#change({ $case: 'serverReplace', value: { id, server } }, signal)

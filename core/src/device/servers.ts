@@ -38,9 +38,19 @@ export function serverList(tickets: readonly string[]) {
   return servers.sort((a, b) => (toHex(a.id) < toHex(b.id) ? -1 : 1))
 }
 
-/** The server of a ticket, to be added or to come instead of another. Throws CONFIG_INVALID. */
-export function serverToAdd(ticket: string, room: Room, how?: 'instead'): ServerEntry {
-  const server = parseTicket(ticket)
+/** The server that these tickets are all of. Throws CONFIG_INVALID. */
+export function serverOfTickets(tickets: string | readonly string[]): ServerEntry {
+  const [server, another] = mergedServers(typeof tickets === 'string' ? [tickets] : tickets)
+  if (server !== undefined && another === undefined) return server
+  throw new HeddleError(
+    'CONFIG_INVALID',
+    'one server is added at a time: give the tickets of one, several if it has several'
+  )
+}
+
+/** The server of these tickets, to be added or to come instead of another. Throws CONFIG_INVALID. */
+export function serverToAdd(tickets: string | readonly string[], room: Room, how?: 'instead'): ServerEntry {
+  const server = serverOfTickets(tickets)
   const { servers } = room.group.public.servers
   if (servers.some(({ id }) => equalBytes(id, server.id)))
     throw new HeddleError('CONFIG_INVALID', 'this is a server of the document already; replacing it by itself moves it')

@@ -56,7 +56,7 @@ export async function sift(
 
 /** Takes items one after the other, on top of those that are good, until one fails. */
 async function takeAll(good: readonly Item[], items: readonly Item[], open: Open) {
-  await using doc = await open(good.map(({ updates }) => updates))
+  const doc = await open(good.map(({ updates }) => updates))
   let taken = 0
   try {
     for (const { updates } of items) {
@@ -66,19 +66,25 @@ async function takeAll(good: readonly Item[], items: readonly Item[], open: Open
   } catch (error) {
     if (!HeddleError.is(error, 'CRDT_MALFORMED') && !HeddleError.is(error, 'CRDT_TAINTED')) throw error
     return { taken, failed: error }
+  } finally {
+    await doc[Symbol.asyncDispose]()
   }
   return { taken, failed: undefined }
 }
 
 /** Items that waited for something when they came. */
 async function waitingAmong(items: readonly Item[], open: Open): Promise<readonly Item[]> {
-  await using doc = await open([])
+  const doc = await open([])
   const out: Item[] = []
-  let before = 0
-  for (const item of items) {
-    const { pending } = doc.apply(item.updates)
-    if (pending > before) out.push(item)
-    before = pending
+  try {
+    let before = 0
+    for (const item of items) {
+      const { pending } = doc.apply(item.updates)
+      if (pending > before) out.push(item)
+      before = pending
+    }
+  } finally {
+    await doc[Symbol.asyncDispose]()
   }
   return out
 }

@@ -124,7 +124,7 @@ const attacks = {
     const clients = await open(url, 4)
     const frames = targets.map(({ id }) => datagram(id, new Uint8Array(30_000)))
     // The kernels hold megabytes for each reader before anything waits in the relay.
-    for (let sentBytes = 0; sentBytes < 30e6; ) {
+    for (let sentBytes = 0; sentBytes < 80e6; ) {
       for (const { ws } of clients) {
         for (const frame of ws.bufferedAmount < 1e6 ? frames : []) {
           ws.send(frame)
