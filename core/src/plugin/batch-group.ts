@@ -27,14 +27,14 @@ export function mergeBatches(
   /** What the group does to single keys; it takes effect after all ranges. */
   const single = new Map<string, { readonly key: Uint8Array; readonly value: Uint8Array | undefined }>()
 
-  const valueOf = (key: Uint8Array): Uint8Array | undefined => {
+  const current = (key: Uint8Array): Uint8Array | undefined => {
     const changed = single.get(toHex(key))
     if (changed !== undefined) return changed.value
     return delRange.some((range) => isWithin(key, range)) ? undefined : stored(key)
   }
 
   const refusals = batches.map((batch) => {
-    const refusal = refusalOf(batch, valueOf)
+    const refusal = refusalOf(batch, current)
     if (refusal !== undefined) return refusal
     for (const range of batch.delRange ?? []) {
       if (compareBytes(range.gte, range.lt) >= 0) continue
@@ -55,10 +55,10 @@ export function mergeBatches(
   return { refusals, delRange, del, put }
 }
 
-function refusalOf(batch: Batch, valueOf: (key: Uint8Array) => Uint8Array | undefined): HeddleError | undefined {
+function refusalOf(batch: Batch, current: (key: Uint8Array) => Uint8Array | undefined): HeddleError | undefined {
   try {
     for (const { key, value } of batch.expect ?? []) {
-      const found = valueOf(key)
+      const found = current(key)
       const holds = value === undefined || found === undefined ? value === found : equalBytes(value, found)
       if (!holds) return new HeddleError('STORAGE_CONFLICT', 'an expected value has changed; read again and retry')
     }

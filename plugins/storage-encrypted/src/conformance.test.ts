@@ -21,7 +21,8 @@ for (const [name, inner] of Object.entries(inners)) {
   describe(`encrypted storage over ${name}`, () => {
     const checks = storageSuite({
       manifest: encrypted(inner('manifest'), { key }).plugin.manifest,
-      open: async (place) => (await resolvePlugin(encrypted(inner(place), { key }), 'storage', systemContext())).instance
+      open: async (place) =>
+        (await resolvePlugin(encrypted(inner(place), { key }), 'storage', systemContext())).instance
     })
     for (const { id, title, run } of checks) it(`${id} ${title}`, run)
   })

@@ -19,11 +19,11 @@ import { OVERHEAD_BYTES, Sealer } from './sealer.js'
 import { EncryptedStorage } from './storage.js'
 
 export interface EncryptedStorageOptions {
-  /** 32 secret bytes. Copied; the app keeps it outside of the storage, and without it nothing can be read again. */
+  /** 32 secret bytes, copied when the storage opens. Kept elsewhere by the app: without it nothing can be read again. */
   readonly key: Uint8Array
 }
 
-export const KEY_BYTES = 32
+const KEY_BYTES = 32
 
 const RUNTIMES: readonly Runtime[] = ['node', 'browser', 'deno', 'bun']
 

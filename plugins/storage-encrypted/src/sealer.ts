@@ -46,7 +46,10 @@ export class Sealer {
     try {
       return this.#cipher(sealed.subarray(1, HEADER_BYTES), storeKey).decrypt(sealed.subarray(HEADER_BYTES))
     } catch (cause) {
-      throw corrupt(`a stored value of ${sealed.length} bytes does not decrypt: it was changed, or put elsewhere`, cause)
+      throw corrupt(
+        `a stored value of ${sealed.length} bytes does not decrypt: it was changed, or put elsewhere`,
+        cause
+      )
     }
   }
 

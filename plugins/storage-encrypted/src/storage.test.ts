@@ -39,8 +39,9 @@ describe('on the disk', () => {
     await store[Symbol.asyncDispose]()
     const names = await readdir(path)
     const files = Buffer.concat(await Promise.all(names.map((name) => readFile(join(path, name)))))
-    for (const part of [text, 'Alice', 'sister on', 'heddle encrypted storage']) expect(files.includes(part)).toBe(false)
-    expect(files.includes(secret)).toBe(false)
+    for (const part of [text, 'Alice', 'sister on', 'heddle encrypted storage'])
+      expect(files.includes(part)).toBe(false)
+    expect(files.includes(Buffer.from(secret))).toBe(false)
     // The README says so: keys are there for everybody to see.
     expect(files.includes('visible key 4')).toBe(true)
   })
@@ -234,6 +235,46 @@ describe('compare and set', () => {
     await store.commit({ put: [entry('a')] })
     await store.commit({ expect: [entry('a')], put: [entry('b')] })
     expect(rewrites).toBe(3)
+    expect(await store.get(bytes('b'))).toEqual(bytes('b'))
+  })
+})
+
+describe('commits that go together', () => {
+  test('fail alone when the storage below refuses one of them', async () => {
+    const full = new HeddleError('STORAGE_UNAVAILABLE', 'full')
+    const store = await open(
+      memoryStorage({
+        onCommit({ put }) {
+          if (put?.some(({ key }) => key[1] === 'b'.charCodeAt(0))) throw full
+        }
+      })
+    )
+    const outcomes = await Promise.allSettled(['a', 'b', 'c'].map((text) => store.commit({ put: [entry(text)] })))
+    expect(outcomes.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled'])
+    expect(outcomes[1]).toMatchObject({ reason: full })
+    expect(await store.get(bytes('b'))).toBeUndefined()
+  })
+
+  test('are not tried again when they may be there already', async () => {
+    const unsure = new HeddleError('STORAGE_UNAVAILABLE', 'lost', { info: { mayHaveCommitted: true } })
+    const shared = new MemoryDisk()
+    let commits = 0
+    const inner = memoryStorage({
+      shared,
+      onCommit(batch) {
+        commits += 1
+        if (commits === 1) return
+        // It took effect, and the answer was lost.
+        shared.apply(batch)
+        throw unsure
+      }
+    })
+    const store = await open(inner)
+    const calls = ['a', 'b'].map((text) =>
+      store.commit({ expect: [{ key: bytes(text), value: undefined }], put: [entry(text)] })
+    )
+    for (const outcome of await Promise.allSettled(calls)) expect(outcome).toMatchObject({ reason: unsure })
+    expect(commits).toBe(2)
     expect(await store.get(bytes('b'))).toEqual(bytes('b'))
   })
 })

@@ -51,7 +51,8 @@ function reasonOf(cause: unknown): string {
 function adviceFor(state: string | undefined): string {
   if (state === undefined) return 'Check that the server runs and can be reached; the storage connects again by itself'
   if (state.startsWith('28') || state === '3D000') return 'Check user, password and database'
-  if (state === '42501') return 'Grant this user SELECT, INSERT, UPDATE and DELETE on the table, or CREATE on the schema'
+  if (state === '42501')
+    return 'Grant this user SELECT, INSERT, UPDATE and DELETE on the table, or CREATE on the schema'
   if (state === '3F000') return 'Create the schema or name another'
   if (state === '25006') return 'This is a read-only replica: connect to the primary'
   if (state === '53100') return 'The disk of the server is full: free space'

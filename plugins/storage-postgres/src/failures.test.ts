@@ -1,5 +1,5 @@
 /** What a user meets when the server, the table or the network is not as it should be: a typed error, never a hang. */
-import { type Entry, HeddleError, resolvePlugin, type Storage, systemContext } from '@heddle/core'
+import { type Entry, type HeddleError, resolvePlugin, type Storage, systemContext } from '@heddle/core'
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import postgres, { type PostgresStorageOptions } from './index.js'
@@ -174,6 +174,22 @@ describe.skipIf(reason !== undefined)(`postgres failures${reason === undefined ?
     })
   })
 
+  test('a scan that waits is over when it is aborted', async () => {
+    const store = await openTable('waiting')
+    await store.commit({ put: [entry('a')] })
+    await admin.query('BEGIN; LOCK TABLE waiting')
+    const controller = new AbortController()
+    const scan = store.scan({ gte: key('a'), lt: key('b') }, controller.signal)[Symbol.asyncIterator]()
+    const page = scan.next()
+    const locks = "SELECT 1 FROM pg_locks WHERE relation = 'waiting'::regclass AND NOT granted"
+    while ((await admin.query(locks)).rows.length === 0);
+    controller.abort()
+    await expect(page).rejects.toMatchObject({ code: 'ABORTED' })
+    await admin.query('COMMIT')
+    expect(await store.get(key('a'))).toEqual(key('a'))
+    await store[Symbol.asyncDispose]()
+  })
+
   describe('watch', () => {
     test('tells of what was committed while its connection was lost, and not of own commits', async () => {
       const [store, other] = [await openTable('watched'), await openTable('watched')]
@@ -220,9 +236,12 @@ describe.skipIf(reason !== undefined)(`postgres failures${reason === undefined ?
       const commits = Array.from({ length: 300 }, (_, i) => store.commit({ put: [entry(`lost${i}`)] }))
       for (const outcome of await Promise.allSettled(commits)) expect(outcome).toMatchObject({ reason: unavailable })
       await expect(store.get(key('a'))).rejects.toMatchObject(unavailable)
-      await expect(store.scan({ gte: key('a'), lt: key('b') })[Symbol.asyncIterator]().next()).rejects.toMatchObject(
-        unavailable
-      )
+      await expect(
+        store
+          .scan({ gte: key('a'), lt: key('b') })
+          [Symbol.asyncIterator]()
+          .next()
+      ).rejects.toMatchObject(unavailable)
       await server.restart()
       await connectAdmin()
       expect(await store.get(key('a'))).toEqual(key('a'))
