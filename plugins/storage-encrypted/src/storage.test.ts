@@ -149,6 +149,18 @@ describe('what it wraps', () => {
     })
     expect(await plain.get(bytes('a'))).toEqual(bytes('a'))
     await plain[Symbol.asyncDispose]()
+
+    const shared = new MemoryDisk()
+    shared.apply({ put: [entry('a')] })
+    const { plugin, options } = memoryStorage({ shared })
+    const opened: Storage[] = []
+    const create: typeof plugin.create = async (...args) => {
+      const instance = await plugin.create(...args)
+      opened.push(instance)
+      return instance
+    }
+    await expect(open({ plugin: { ...plugin, create }, options })).rejects.toMatchObject({ code: 'CONFIG_INVALID' })
+    await expect(opened[0]?.get(bytes('a'))).rejects.toMatchObject({ code: 'STORAGE_CLOSED' })
   })
 })
 
