@@ -10,7 +10,16 @@ export {
   startPlugins,
   systemContext
 } from './config.js'
+export { type MergedBatches, mergeBatches } from './batch-group.js'
 export { definePlugin, noOptions, type PluginFactory, schema } from './define.js'
 export { PLUGIN_API, type ResolveOptions, type RunningPlugin, resolvePlugin } from './registry.js'
-export { checkBatch, checkKey, compareBytes, equalBytes, PAGE_BYTES_MAX, PAGE_ENTRIES_MAX } from './storage-kit.js'
+export {
+  checkBatch,
+  checkKey,
+  compareBytes,
+  equalBytes,
+  PAGE_BYTES_MAX,
+  PAGE_ENTRIES_MAX,
+  toHex
+} from './storage-kit.js'
 export type * from './types.js'

@@ -5,7 +5,7 @@
 import { HeddleError } from '../errors.js'
 import type { Batch, Manifest } from './types.js'
 
-export { compareBytes, equalBytes } from '../bytes.js'
+export { compareBytes, equalBytes, toHex } from '../bytes.js'
 
 /** A page of a scan ends at whichever it reaches first; one entry may be larger. */
 export const PAGE_ENTRIES_MAX = 256

@@ -8,6 +8,7 @@ const server = await createServer({
   logLevel: 'error',
   server: { middlewareMode: true, watch: null, hmr: false, ws: false },
   optimizeDeps: { noDiscovery: true },
+  oxc: { target: 'es2022' },
   ssr: { noExternal: [/^@heddle\//], resolve: { conditions: ['source'] } }
 })
 const { main } = await server.ssrLoadModule(module)
