@@ -36,7 +36,7 @@ describe('Cast', { timeout: 60_000 }, () => {
     const crashes: string[] = []
     await using cast = await Cast.assemble(false, (error) => crashes.push(error.message))
     const server = cast.server('server 1')
-    await server.call('start', { path: cast.path('server1'), port: 0 })
+    await server.call('start', { path: cast.path('server1'), listen: ['ws://127.0.0.1:0'] })
     process.kill(server.pid ?? 0, 'SIGKILL')
     await server.exited
     expect(crashes).toEqual([expect.stringMatching(/ended that should not: server 1 \(pid \d+\) ended \(SIGKILL\)/)])
@@ -55,7 +55,7 @@ describe('Cast', { timeout: 60_000 }, () => {
   it('ends every process and removes its folder, and starts none afterwards', async () => {
     const cast = await Cast.assemble(false, noCrash)
     const server = cast.server('server 1')
-    await server.call('start', { path: cast.path('server1'), port: 0 })
+    await server.call('start', { path: cast.path('server1'), listen: ['ws://127.0.0.1:0'] })
     expect(await readdir(folder)).toHaveLength(1)
     await cast[Symbol.asyncDispose]()
     expect(server.exit).toEqual({ code: null, signal: 'SIGKILL' })

@@ -1,12 +1,14 @@
 /** `heddle demo`: plays the demo and reports. */
 import { HeddleError } from '@heddle/core'
-import { Command, InvalidArgumentError } from 'commander'
+import { Command, InvalidArgumentError, Option } from 'commander'
 import { runDemo } from '../demo/demo.js'
 import { failedChecks, printReport } from '../demo/report.js'
+import type { DemoTransport } from '../demo/story.js'
 import type { Surroundings } from '../session.js'
 
 interface Options {
   readonly seed: number
+  readonly transport: DemoTransport
   readonly trace?: string
   readonly characters?: number
   readonly keep?: true
@@ -17,6 +19,11 @@ export function demoCommand({ terminal, signal }: Surroundings): Command {
   return new Command('demo')
     .description('three servers and three devices as real processes: two people write two chapters at once')
     .option('--seed <n>', 'what the typists do; the same number types the same', wholeNumber, 1)
+    .addOption(
+      new Option('--transport <kind>', 'how servers are reached; with both, A has iroh and the others WebSocket')
+        .choices(['websocket', 'iroh', 'both'])
+        .default('websocket')
+    )
     .option('--trace <file>', 'A replays a recorded editing history (josephg/editing-traces) instead of typing')
     .option('--characters <n>', 'type about so many characters only', wholeNumber)
     .option('--keep', 'leave the folders of servers and devices behind, and say where')
@@ -33,6 +40,7 @@ only, and A replays it; B types chapter II in its own section meanwhile.`
     .action(async (options: Options) => {
       const report = await runDemo({
         seed: options.seed,
+        transport: options.transport,
         keep: options.keep === true,
         ...(options.trace !== undefined && { trace: options.trace }),
         ...(options.characters !== undefined && { characters: options.characters }),

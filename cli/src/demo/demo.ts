@@ -6,12 +6,14 @@ import { writeFile } from 'node:fs/promises'
 import { HeddleError } from '@heddle/core'
 import { Cast } from './cast.js'
 import type { Report } from './report.js'
-import { play } from './story.js'
+import { type DemoTransport, play } from './story.js'
 import { formatTrace, readTrace, type Trace } from './trace.js'
 import { judge } from './verdict.js'
 
 export interface DemoOptions {
   readonly seed: number
+  /** How servers are reached. */
+  readonly transport: DemoTransport
   /** Leave the folders behind. */
   readonly keep: boolean
   readonly trace?: string
@@ -55,6 +57,7 @@ export async function runDemo(options: DemoOptions): Promise<Report> {
     const evidence = await orAborted(
       play(cast, {
         seed,
+        transport: options.transport,
         history,
         charactersMax: characters === undefined ? Number.POSITIVE_INFINITY : Math.ceil(characters / 2),
         say: (line) => options.say(`[${((performance.now() - startMs) / 1000).toFixed(1).padStart(4)} s] ${line}`),

@@ -16,6 +16,7 @@ import {
 } from '@heddle/core'
 import { yjs } from '@heddle/crdt-yjs'
 import { lmdbStorage } from '@heddle/storage-lmdb'
+import { iroh } from '@heddle/transport-iroh'
 import { websocket } from '@heddle/transport-websocket'
 import * as Y from 'yjs'
 import type { Edit } from './edit.js'
@@ -63,6 +64,9 @@ export interface Testimony {
   readonly problems: readonly string[]
 }
 
+/** Of the addresses a process uses. */
+export type Scheme = 'ws' | 'iroh'
+
 /** What came over the wire since the device was opened, counted by `sniff.ts`. */
 export interface SeenOnWire {
   readonly subscribes: number
@@ -101,12 +105,18 @@ let reportedMs = 0
 const looks = new Set<() => void>()
 let session: Session | undefined
 
+interface DeviceStart {
+  readonly path: string
+  readonly scheme: Scheme
+  readonly onlyServers?: readonly string[]
+}
+
 const calls = {
-  /** `onlyServers`: addresses the device can reach; without it, all. */
-  async open({ path, onlyServers }: { path: string; onlyServers?: readonly string[] }): Promise<void> {
+  /** `scheme`: of the transport it has; `onlyServers`: addresses the device can reach, without it all. */
+  async open({ path, scheme, onlyServers }: DeviceStart): Promise<void> {
     const context = systemContext({ log: logToParent })
     const plugins = await startPlugins(
-      { crdts: [yjs()], storage: lmdbStorage({ path }), transports: [websocket()] },
+      { crdts: [yjs()], storage: lmdbStorage({ path }), transports: [scheme === 'iroh' ? iroh() : websocket()] },
       context
     )
     const [transport] = plugins.transports
@@ -218,8 +228,8 @@ const calls = {
   },
 
   /** Resolves when so many servers are connected. */
-  async awaitServers({ count }: { count: number }): Promise<void> {
-    await until(() => connectedServers(document()) >= count)
+  async awaitServers({ count, exactly = false }: { count: number; exactly?: boolean }): Promise<void> {
+    await until(() => (exactly ? connectedServers(document()) === count : connectedServers(document()) >= count))
   },
 
   async awaitRemoved(_: Nothing): Promise<void> {

@@ -1,20 +1,17 @@
 /**
- * A server in the demo, as a process of its own: an ordinary server on LMDB and WebSocket. The orchestrator starts it,
- * kills it, and starts it again on the same folder and port.
+ * A server in the demo, as a process of its own: an ordinary server on LMDB. The orchestrator starts it, kills it, and
+ * starts it again on the same folder and ports.
  */
-import { HeddleError } from '@heddle/core'
 import { type ServingServer, serve } from '../server.js'
 import { logToParent, serveCalls } from './ipc.js'
 
 let serving: ServingServer | undefined
 
 const calls = {
-  /** Port 0 picks a free one. Returns the ticket with the real one. */
-  async start({ path, port }: { path: string; port: number }): Promise<{ ticket: string }> {
-    serving = await serve({ path, listen: [`ws://127.0.0.1:${port}`], log: logToParent })
-    const [ticket] = serving.tickets
-    if (ticket === undefined) throw new HeddleError('INTERNAL', 'the server listens nowhere')
-    return { ticket }
+  /** Returns its tickets, with the real ports. */
+  async start({ path, listen }: { path: string; listen: readonly string[] }): Promise<{ tickets: readonly string[] }> {
+    serving = await serve({ path, listen, log: logToParent })
+    return { tickets: serving.tickets }
   },
 
   async stored(_: Readonly<Record<never, never>>): Promise<{ envelopes: number }> {

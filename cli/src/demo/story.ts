@@ -6,13 +6,17 @@ import { cp } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { HeddleError } from '@heddle/core'
 import type { Cast, DeviceChild, ServerChild } from './cast.js'
-import type { PlanSource, PlanSummary, SeenOnWire, Testimony, TypedPart } from './device-process.js'
+import type { PlanSource, PlanSummary, Scheme, SeenOnWire, Testimony, TypedPart } from './device-process.js'
 import type { Writer } from './layout.js'
 import { preciseNow } from './ledger.js'
 import { textsFolder } from './texts.js'
 
+export type DemoTransport = 'websocket' | 'iroh' | 'both'
+
 export interface StoryOptions {
   readonly seed: number
+  /** How servers are reached; with both, A has iroh and the others WebSocket. */
+  readonly transport: DemoTransport
   /** File of a sequential editing history that A replays instead of typing. */
   readonly history: string | undefined
   /** Characters of each chapter that are typed. */
@@ -64,10 +68,10 @@ const sharedEdits = 160
 
 export async function play(cast: Cast, options: StoryOptions): Promise<Evidence> {
   const { say } = options
-  const { tickets, nodes, ports } = await startServers(cast, say)
-  const devices = await startDevices(cast)
+  const { places, nodes } = await startServers(cast, options)
+  const devices = await startDevices(cast, options)
   const { A, B, C } = devices
-  const document = await gather(devices, tickets, say)
+  const document = await gather(devices, places, say)
 
   const source = (writer: Writer): PlanSource => planSource(writer, options)
   const plans = { A: await A.call('plan', source('A')), B: await B.call('plan', source('B')) }
@@ -88,13 +92,17 @@ export async function play(cast: Cast, options: StoryOptions): Promise<Evidence>
       await meet(A, B)
       return { parts, arrivedMs: preciseNow() }
     }),
-    killAndRestart(cast, { nodes, ports, A, cuts: cuts.A }, say)
+    killAndRestart(cast, { nodes, places, A, all: [A, B, C], cuts: cuts.A }, say)
   ])
   await Promise.all([A, B, C].map((device) => device.call('awaitServers', { count: servers })))
   say('the restarted server is in step, every device is connected to it again')
 
-  const outing = await goOffline(cast, { A, B, cuts, document, source }, say)
-  const removal = await removeReader(cast, { A, B: outing.B, C, document, tickets, seed: options.seed }, say)
+  const outing = await goOffline(cast, { A, B, cuts, document, source, transport: options.transport }, say)
+  const removal = await removeReader(
+    cast,
+    { A, B: outing.B, C, document, places, seed: options.seed, transport: options.transport },
+    say
+  )
   say('everything is on a write quorum of servers; comparing')
 
   const final = { A: await A.call('testify', {}), B: await outing.B.call('testify', {}) }
@@ -124,26 +132,35 @@ interface Devices {
   readonly C: DeviceChild
 }
 
-async function startServers(cast: Cast, say: StoryOptions['say']) {
+/** The tickets of one server. */
+type Place = readonly string[]
+
+const schemesOf = (transport: DemoTransport): readonly Scheme[] =>
+  transport === 'both' ? ['ws', 'iroh'] : [transport === 'iroh' ? 'iroh' : 'ws']
+
+const schemeOf = (device: 'A' | 'B' | 'C', transport: DemoTransport): Scheme =>
+  transport === 'iroh' || (transport === 'both' && device === 'A') ? 'iroh' : 'ws'
+
+async function startServers(cast: Cast, { transport, say }: StoryOptions) {
+  const listen = schemesOf(transport).map((scheme) => `${scheme}://127.0.0.1:0`)
   const nodes: ServerChild[] = []
   const starting = Array.from({ length: servers }, async (_, index) => {
     const node = cast.server(`server ${index + 1}`)
     nodes[index] = node
-    const { ticket } = await node.call('start', { path: cast.path(`server${index + 1}`), port: 0 })
-    cast.usesPort(portOf(ticket))
-    return ticket
+    const { tickets } = await node.call('start', { path: cast.path(`server${index + 1}`), listen })
+    for (const ticket of tickets) if (ticket.startsWith('ws:')) cast.usesPort(Number(new URL(ticket).port))
+    return tickets
   })
-  const tickets = await Promise.all(starting)
-  const ports = tickets.map(portOf)
-  say(`${servers} servers run, on ports ${ports.join(', ')}`)
-  return { tickets, nodes, ports }
+  const places: readonly Place[] = await Promise.all(starting)
+  say(`${servers} servers run, at ${places.flat().map(boundTo).join(', ')}`)
+  return { places, nodes }
 }
 
-async function startDevices(cast: Cast): Promise<Devices> {
+async function startDevices(cast: Cast, { transport }: StoryOptions): Promise<Devices> {
   const [A, B, C] = await Promise.all(
     (['A', 'B', 'C'] as const).map(async (name) => {
       const device = cast.device(`device ${name}`)
-      await device.call('open', { path: cast.path(`device${name}`) })
+      await device.call('open', { path: cast.path(`device${name}`), scheme: schemeOf(name, transport) })
       return device
     })
   )
@@ -152,9 +169,9 @@ async function startDevices(cast: Cast): Promise<Devices> {
 }
 
 /** Creates the document and brings everybody in. Returns its id. */
-async function gather({ A, B, C }: Devices, tickets: readonly string[], say: StoryOptions['say']): Promise<string> {
+async function gather({ A, B, C }: Devices, places: readonly Place[], say: StoryOptions['say']): Promise<string> {
   const sharedFile = fileURLToPath(new URL('alice-0-all-in-the-golden-afternoon.txt', textsFolder()))
-  const { document } = await A.call('create', { servers: tickets, sharedFile })
+  const { document } = await A.call('create', { servers: places.flat(), sharedFile })
   say(`A has created document ${document.slice(0, 8)} on them`)
   for (const [device, name, role] of [
     [B, 'B', 'editor'],
@@ -171,12 +188,18 @@ async function gather({ A, B, C }: Devices, tickets: readonly string[], say: Sto
 /** Kills the second server while A types, lets A renew its keys without it, and starts it again where it was. */
 async function killAndRestart(
   cast: Cast,
-  run: { nodes: readonly ServerChild[]; ports: readonly number[]; A: DeviceChild; cuts: Cuts },
+  run: {
+    nodes: readonly ServerChild[]
+    places: readonly Place[]
+    A: DeviceChild
+    all: readonly DeviceChild[]
+    cuts: Cuts
+  },
   say: StoryOptions['say']
 ) {
   const index = 1
-  const [victim, port] = [run.nodes[index], run.ports[index]]
-  if (victim === undefined || port === undefined) throw new HeddleError('INTERNAL', 'there is no server to kill')
+  const [victim, place] = [run.nodes[index], run.places[index]]
+  if (victim === undefined || place === undefined) throw new HeddleError('INTERNAL', 'there is no server to kill')
   const { paced, fast } = run.cuts
   await run.A.typed(paced + Math.floor((fast - paced) / 4))
   await victim.end('SIGKILL')
@@ -186,9 +209,11 @@ async function killAndRestart(
   const rotationMs = performance.now() - startMs
   say(`A has renewed its keys, decided by the other two servers in ${rotationMs.toFixed(0)} ms`)
   await run.A.typed(paced + Math.floor((fast - paced) / 2))
+  // Over iroh nobody hears that a process is gone; connections to it that seem to stand would say nothing to the next one.
+  await Promise.all(run.all.map((device) => device.call('awaitServers', { count: servers - 1, exactly: true })))
   const server = cast.server('server 2, restarted')
-  await server.call('start', { path: cast.path('server2'), port })
-  say(`server 2 runs again, on the same folder and port`)
+  await server.call('start', { path: cast.path('server2'), listen: place.map(boundTo) })
+  say('server 2 runs again, on the same folder and addresses')
   return { server, index, rotationMs }
 }
 
@@ -201,6 +226,7 @@ async function goOffline(
     cuts: { readonly [W in Writer]: Cuts }
     document: string
     source: (writer: Writer) => PlanSource
+    transport: DemoTransport
   },
   say: StoryOptions['say']
 ) {
@@ -221,7 +247,7 @@ async function goOffline(
   await B.end('SIGKILL')
   say('A has renewed its keys again; B loses power with its edits stored and not sent')
   const back = cast.device('device B, restarted')
-  await back.call('open', { path: cast.path('deviceB') })
+  await back.call('open', { path: cast.path('deviceB'), scheme: schemeOf('B', run.transport) })
   await back.call('reopen', { document: run.document })
   await meet(A, back)
   await back.call('plan', run.source('B'))
@@ -232,7 +258,7 @@ async function goOffline(
 /** A removes C. C then tries everything it can with what it had. */
 async function removeReader(
   cast: Cast,
-  run: { A: DeviceChild; B: DeviceChild; C: DeviceChild; document: string; tickets: readonly string[]; seed: number },
+  run: Devices & { document: string; places: readonly Place[] } & Pick<StoryOptions, 'seed' | 'transport'>,
   say: StoryOptions['say']
 ) {
   const { A, B, C, document } = run
@@ -242,9 +268,10 @@ async function removeReader(
   const { member } = await C.call('self', {})
   // The folder as it was while C could read, for later.
   await C.call('close', {})
-  const copies = run.tickets.map((_, index) => cast.path(`deviceC-copy${index + 1}`))
+  const scheme = schemeOf('C', run.transport)
+  const copies = run.places.map((_, index) => cast.path(`deviceC-copy${index + 1}`))
   for (const copy of copies) await cp(cast.path('deviceC'), copy, { recursive: true })
-  await C.call('open', { path: cast.path('deviceC') })
+  await C.call('open', { path: cast.path('deviceC'), scheme })
   await C.call('reopen', { document })
   await C.call('awaitServers', { count: servers })
   await A.call('remove', { member })
@@ -261,9 +288,9 @@ async function removeReader(
 
   const attempts: RemovedReader['attempts'][number][] = []
   const thief = cast.device('device C, copied')
-  for (const [index, ticket] of run.tickets.entries()) {
-    const address = ticket.slice(0, ticket.lastIndexOf('#'))
-    await thief.call('open', { path: copies[index] ?? '', onlyServers: [address] })
+  for (const [index, place] of run.places.entries()) {
+    const onlyServers = place.map((ticket) => ticket.slice(0, ticket.lastIndexOf('#')))
+    await thief.call('open', { path: copies[index] ?? '', scheme, onlyServers })
     await thief.call('reopen', { document })
     await thief.call('awaitRefusal', {})
     const { text } = await thief.call('testify', {})
@@ -324,4 +351,8 @@ async function both<T>(make: (writer: Writer) => Promise<T>): Promise<{ readonly
   return { A, B }
 }
 
-const portOf = (ticket: string): number => Number(new URL(ticket).port)
+/** What a server that gave this ticket is bound to. */
+function boundTo(ticket: string): string {
+  const { protocol, host, searchParams } = new URL(ticket)
+  return `${protocol}//${searchParams.get('addr') ?? host}`
+}

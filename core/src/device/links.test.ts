@@ -55,6 +55,21 @@ describe('the addresses of a server', () => {
     await pool.close()
   })
 
+  it('that this device has no transport for are passed over, unless there is no other', async () => {
+    const { pool, dialled, dials } = poolOnBrokenNetwork()
+    const link = pool.link(serverId)
+    link.attach('own', user, ['other://a', 'mem://real', 'other://b'])
+    await dials(4)
+    expect(dialled).toEqual(Array.from({ length: 4 }, () => 'mem://real'))
+    await pool.close()
+    const { pool: none, dials: noDials } = poolOnBrokenNetwork()
+    const unreachable = none.link(serverId)
+    unreachable.attach('own', user, ['other://a'])
+    await expect(noDials(1)).rejects.toThrow('its time is over')
+    expect(unreachable.status('own').lastError?.message).toContain('no transport of this device dials "other://a"')
+    await none.close()
+  })
+
   it('of a document that is left are dialled no more', async () => {
     const { pool, dialled, dials } = poolOnBrokenNetwork()
     const link = pool.link(serverId)

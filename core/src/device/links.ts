@@ -111,11 +111,15 @@ export class ServerLink {
     const { context, identity, transports } = this.#pool.options
     if (this.#lastError === undefined) this.#state = 'connecting'
     const by = this.#next()
-    const address = by?.addresses[by.failures % by.addresses.length] ?? ''
+    const transportFor = (address: string) =>
+      transports.find(({ schemes }) => schemes.includes(address.slice(0, address.indexOf(':'))))
+    const usable = by?.addresses.filter((address) => transportFor(address) !== undefined) ?? []
+    const address = (by && (usable[by.failures % usable.length] ?? by.addresses[0])) ?? ''
     const timeout = new AbortController()
-    const timer = context.clock.setTimer(dialTimeoutMs, () => timeout.abort())
+    // Where there is another way, a silent one is not waited for as long.
+    const timer = context.clock.setTimer(usable.length > 1 ? dialTimeoutMs / 2 : dialTimeoutMs, () => timeout.abort())
     try {
-      const transport = transports.find(({ schemes }) => schemes.includes(address.slice(0, address.indexOf(':'))))
+      const transport = transportFor(address)
       if (transport === undefined)
         throw new HeddleError('CONFIG_INVALID', `no transport of this device dials "${address}"`)
       const signal = AbortSignal.any([timeout.signal, this.#stop.signal])
