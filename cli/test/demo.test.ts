@@ -18,8 +18,8 @@ const demo = (...args: readonly string[]) =>
   new Running(['demo', '--characters', '1200', ...args], { env: { TMPDIR: folder } })
 
 async function portsOf(running: Running): Promise<readonly number[]> {
-  const [, ports = ''] = await running.says(/servers run, on ports ([\d, ]+)/)
-  return ports.split(', ').map(Number)
+  const [, addresses = ''] = await running.says(/servers run, at (.+)/)
+  return addresses.split(', ').map((address) => Number(new URL(address).port))
 }
 
 const isOpen = async (port: number) =>
@@ -71,6 +71,13 @@ describe('heddle demo', { timeout: 120_000 }, () => {
     expect(stdout).not.toContain('FAIL')
     expect(await readdir(folder)).toEqual(['history.json'])
   })
+
+  it('is the same with one device on iroh and the others on WebSocket', async () => {
+    const { code, stdout } = await demo('--transport', 'both').ended
+    expect({ code, failed: /FAIL.*/.exec(stdout)?.[0] }).toEqual({ code: 0, failed: undefined })
+    expect(stdout).toMatch(/iroh:\/\/127\.0\.0\.1:\d+/)
+    expect(await readdir(folder)).toEqual([])
+  }, 120_000)
 
   it('refuses a history that is none before it starts anything', async () => {
     const history = join(folder, 'history.json')

@@ -107,6 +107,13 @@ describe('heddle doc --json', { timeout: 120_000 }, () => {
     expect(checked('doc-invite-wait', lines(stdout)[1] ?? '')).toMatchObject({ joined: joined.member })
     expect(validator('doc-invite-wait')({ document: id, joined: null })).toBe(true)
 
+    await report('doc-invite', ['doc', 'invite', id, '--role', 'reader', ...alice()])
+    const { invites } = await report('doc-invites', ['doc', 'invites', id, ...alice()])
+    const [open] = invites as readonly { readonly id: string; readonly role: string }[]
+    expect(open?.role).toBe('reader')
+    await report('doc-change', ['doc', 'revoke', id, open?.id.slice(0, 6) ?? '', ...alice()])
+    expect(await report('doc-invites', ['doc', 'invites', id, ...alice()])).toEqual({ document: id, invites: [] })
+
     const following = new Running(['doc', 'show', id, '--follow', ...bob()])
     checked('doc-show', (await following.says(/^\{.*"text".*\}$/m))[0])
     await report('doc-edit', ['doc', 'edit', id, '--insert', '0', 'x', ...alice()])
