@@ -1,4 +1,6 @@
 /** The door of the plugin room. */
+export { AsyncQueue, type QueueOptions } from './async-queue.js'
+export { type MergedBatches, mergeBatches } from './batch-group.js'
 export {
   DEFAULT_LIMITS,
   defineConfig,
@@ -10,8 +12,9 @@ export {
   startPlugins,
   systemContext
 } from './config.js'
-export { type MergedBatches, mergeBatches } from './batch-group.js'
+export { Deadline } from './deadline.js'
 export { definePlugin, noOptions, type PluginFactory, schema } from './define.js'
+export { KeepAlive, type KeepAliveInit } from './keep-alive.js'
 export { PLUGIN_API, type ResolveOptions, type RunningPlugin, resolvePlugin } from './registry.js'
 export {
   checkBatch,

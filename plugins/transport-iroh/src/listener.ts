@@ -3,15 +3,14 @@
  * everything they can make it hold is bounded.
  */
 import { networkInterfaces } from 'node:os'
-import { HeddleError, type Listener, type ListenOptions } from '@heddle/core'
+import { AsyncQueue, Deadline, HeddleError, type Listener, type ListenOptions } from '@heddle/core'
 import { type BindAddress, formatPeerAddress, formatSocket, parseListenAddress, parseSocket } from './address.js'
 import { toHex } from './bytes.js'
 import { CLOSE, greetAsListener, type IrohConnection } from './connection/index.js'
-import { Deadline, unlessAborted } from './deadline.js'
 import type { BoundEndpoint } from './endpoint.js'
 import type { Host } from './host.js'
 import { describeFailure, type QuicConnection, type QuicIncoming } from './native/index.js'
-import { AsyncQueue } from './queue.js'
+import { unlessAborted } from './unless-aborted.js'
 
 /** Throws CONFIG_INVALID, TRANSPORT_ADDRESS_IN_USE, UNAUTHENTICATED, ABORTED. */
 export async function listen(host: Host, options: ListenOptions, stop: AbortSignal): Promise<IrohListener> {

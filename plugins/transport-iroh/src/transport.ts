@@ -2,6 +2,7 @@
 import {
   type Connection,
   type Context,
+  Deadline,
   type DialOptions,
   HeddleError,
   type Listener,
@@ -12,12 +13,12 @@ import { type PeerAddress, parsePeerAddress } from './address.js'
 import { sameBytes } from './bytes.js'
 import { CLOSE, greetAsDialler } from './connection/index.js'
 import type { Counters } from './counters.js'
-import { Deadline, unlessAborted } from './deadline.js'
 import type { BoundEndpoint } from './endpoint.js'
 import { disposed, Host } from './host.js'
 import { listen } from './listener.js'
 import { describeFailure, type Iroh, isWrongKey, type QuicConnection } from './native/index.js'
 import type { ResolvedOptions } from './options.js'
+import { unlessAborted } from './unless-aborted.js'
 
 /** Largest frame the lanes are made for. */
 export const FRAME_BYTES_MAX = 256 * 1024 * 1024

@@ -1,8 +1,7 @@
 /**
  * One end of a connection between two processes of the simulation. A `Link` makes both ends and joins them by two wires.
  */
-import { type Connection, type ConnectionEnd, HeddleError } from '@heddle/core'
-import { AsyncQueue } from './queue.js'
+import { AsyncQueue, type Connection, type ConnectionEnd, HeddleError } from '@heddle/core'
 import { aborted, MemoryStream } from './stream.js'
 import type { Wire } from './wire.js'
 

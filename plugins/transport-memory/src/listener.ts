@@ -1,7 +1,6 @@
 /** What `listen` hands out: the accepting end of an address of the network. */
-import type { Listener } from '@heddle/core'
+import { AsyncQueue, type Listener } from '@heddle/core'
 import type { MemoryConnection } from './connection.js'
-import { AsyncQueue } from './queue.js'
 
 export interface ListenRequest {
   readonly host: string

@@ -5,8 +5,8 @@
 import {
   type Connection,
   type Context,
-  definePlugin,
   type DialOptions,
+  definePlugin,
   HeddleError,
   type Listener,
   type ListenOptions,

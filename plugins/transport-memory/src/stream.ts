@@ -2,8 +2,7 @@
  * One end of a stream: an ordered pipe of frames each way with a bounded number of bytes between writer and reader. Made in
  * pairs by `MemoryConnection.open`.
  */
-import { type FrameStream, HeddleError } from '@heddle/core'
-import { AsyncQueue } from './queue.js'
+import { AsyncQueue, type FrameStream, HeddleError } from '@heddle/core'
 import type { Wire } from './wire.js'
 
 /** Bytes a stream carries between its writer and its reader before `write` waits. */

@@ -2,12 +2,18 @@
  * A connection: frame streams over one QUIC connection between two proven keys. It opens and accepts lanes, keeps both
  * sides' bounds, notices a peer that has gone silent, and says goodbye so that what was written arrives.
  */
-import { type Clock, type Connection, type ConnectionEnd, HeddleError, type Log } from '@heddle/core'
+import {
+  AsyncQueue,
+  type Clock,
+  type Connection,
+  type ConnectionEnd,
+  HeddleError,
+  KeepAlive,
+  type Log
+} from '@heddle/core'
 import type { Counters } from '../counters.js'
 import { isReset, parseClosed, type QuicConnection, type QuicStream } from '../native/index.js'
-import { AsyncQueue } from '../queue.js'
 import type { ControlLane, Hello } from './control.js'
-import { KeepAlive } from './keep-alive.js'
 import { aborted } from './lane-writer.js'
 import { IrohStream } from './stream.js'
 import { CLOSE, type CloseName, type ControlMessage, LANE, malformed, RESET } from './wire.js'

@@ -2,8 +2,9 @@
  * The beginning of a connection: QUIC has proven both keys, now both sides say HELLO on the control lane. The dialling side
  * knows only by the answer that the listener has taken it. Called by the transport and the listener, under their deadlines.
  */
-import { unlessAborted } from '../deadline.js'
+
 import type { QuicConnection, QuicStream } from '../native/index.js'
+import { unlessAborted } from '../unless-aborted.js'
 import { ControlLane, type Hello } from './control.js'
 import { LANE, malformed } from './wire.js'
 

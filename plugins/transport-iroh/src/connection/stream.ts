@@ -2,9 +2,8 @@
  * A frame stream: one data lane. `IrohConnection` makes it for each QUIC stream either side opens and tells it what the
  * control lane says about it.
  */
-import { type FrameStream, HeddleError } from '@heddle/core'
+import { AsyncQueue, type FrameStream, HeddleError } from '@heddle/core'
 import { isReset, type QuicStream } from '../native/index.js'
-import { AsyncQueue } from '../queue.js'
 import { LaneReader } from './lane-reader.js'
 import { aborted, LaneWriter } from './lane-writer.js'
 import { FRAME_COST_BYTES, LANE, RESET } from './wire.js'

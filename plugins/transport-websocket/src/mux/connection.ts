@@ -2,14 +2,20 @@
  * A connection: many streams over one authenticated WebSocket. It reads the entries that arrive, keeps both sides' limits,
  * and ends when either side says so, when the peer breaks the protocol, or when it falls silent.
  */
-import { type Clock, type Connection, type ConnectionEnd, HeddleError, type Log } from '@heddle/core'
+import {
+  AsyncQueue,
+  type Clock,
+  type Connection,
+  type ConnectionEnd,
+  HeddleError,
+  KeepAlive,
+  type Log
+} from '@heddle/core'
 import { ByteReader, type ByteWriter, malformed } from '../bytes.js'
 import type { Counters } from '../counters.js'
 import type { Settings } from '../handshake/index.js'
-import { AsyncQueue } from '../queue.js'
 import { CLOSE, closeError, type Socket, type SocketEnd } from '../socket/index.js'
 import { KIND, STREAM_ID_MAX } from './entries.js'
-import { KeepAlive } from './keep-alive.js'
 import { Outbox } from './outbox.js'
 import { aborted, MuxStream } from './stream.js'
 

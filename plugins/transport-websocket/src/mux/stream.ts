@@ -2,9 +2,8 @@
  * One stream of a connection: frames out under the credit the peer gives, frames in under the credit this side gives as its
  * reader reads. `MuxConnection` makes it and hands it what arrives; the outbox asks it for what to send.
  */
-import { type FrameStream, HeddleError } from '@heddle/core'
+import { AsyncQueue, type FrameStream, HeddleError } from '@heddle/core'
 import { type ByteWriter, malformed } from '../bytes.js'
-import { AsyncQueue } from '../queue.js'
 import { FRAME_COST_BYTES, KIND, PART_BYTES_MAX, PART_BYTES_MIN } from './entries.js'
 import type { Outbox, Source } from './outbox.js'
 

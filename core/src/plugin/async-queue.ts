@@ -1,12 +1,14 @@
 /**
- * A queue that is read as an async iterable: values in order, then the end or the error it was closed with. Stream frames,
- * incoming streams and accepted connections all wait in one.
+ * A queue that is read as an async iterable: values in order, then the end or the error it was closed with. Frames of a
+ * stream, incoming streams and accepted connections all wait in one. Transports call it; the core does not.
  */
-import type { HeddleError } from '@heddle/core'
+import type { HeddleError } from '../errors.js'
 
 export interface QueueOptions<T> {
   /** Called as the reader takes a value: the place to give credit back. */
   readonly onTake?: (value: T) => void
+  /** Called as a reader begins to wait for a value. */
+  readonly onWait?: () => void
 }
 
 /**
@@ -14,18 +16,30 @@ export interface QueueOptions<T> {
  * still delivered; `clear` drops them.
  */
 export class AsyncQueue<T> implements AsyncIterable<T> {
-  readonly #onTake: (value: T) => void
+  readonly #onTake: ((value: T) => void) | undefined
+  readonly #onWait: (() => void) | undefined
   #values: T[] = []
   #head = 0
   #waiting: { resolve(result: IteratorResult<T>): void; reject(error: unknown): void }[] = []
   #end: { readonly error: HeddleError | undefined } | undefined
 
   constructor(options: QueueOptions<T> = {}) {
-    this.#onTake = options.onTake ?? (() => {})
+    this.#onTake = options.onTake
+    this.#onWait = options.onWait
   }
 
   get closed(): boolean {
     return this.#end !== undefined
+  }
+
+  /** Values nobody has taken. */
+  get size(): number {
+    return this.#values.length - this.#head
+  }
+
+  /** Whether a reader waits for the next value. */
+  get waiting(): boolean {
+    return this.#waiting.length > 0
   }
 
   /** Adds a value; false when the queue is closed. */
@@ -35,10 +49,25 @@ export class AsyncQueue<T> implements AsyncIterable<T> {
     if (reader === undefined) {
       this.#values.push(value)
     } else {
-      this.#onTake(value)
+      this.#onTake?.(value)
       reader.resolve({ done: false, value })
     }
     return true
+  }
+
+  /** Takes out one value nobody has read, if it is there. */
+  remove(value: T): boolean {
+    const at = this.#values.indexOf(value, this.#head)
+    if (at !== -1) this.#values.splice(at, 1)
+    return at !== -1
+  }
+
+  /** Takes out everything nobody has read. */
+  clear(): T[] {
+    const rest = this.#values.slice(this.#head)
+    this.#values = []
+    this.#head = 0
+    return rest
   }
 
   /** Nothing more comes. With an error, readers get it after the queued values; otherwise the iteration ends. */
@@ -51,14 +80,6 @@ export class AsyncQueue<T> implements AsyncIterable<T> {
     }
   }
 
-  /** Takes out what nobody has read. */
-  clear(): T[] {
-    const rest = this.#values.slice(this.#head)
-    this.#values = []
-    this.#head = 0
-    return rest
-  }
-
   [Symbol.asyncIterator](): AsyncIterator<T> {
     return { next: () => this.#next(), return: async () => ({ done: true, value: undefined }) }
   }
@@ -68,14 +89,19 @@ export class AsyncQueue<T> implements AsyncIterable<T> {
       const value = this.#values[this.#head] as T
       this.#head += 1
       // Shifting one by one is quadratic for long queues; dropping the read half now and then is not.
-      if (this.#head > 32 && this.#head * 2 > this.#values.length) {
+      if (this.#head === this.#values.length || (this.#head > 32 && this.#head * 2 > this.#values.length)) {
         this.#values = this.#values.slice(this.#head)
         this.#head = 0
       }
-      this.#onTake(value)
+      this.#onTake?.(value)
       return Promise.resolve({ done: false, value })
     }
-    if (this.#end === undefined) return new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }))
+    if (this.#end === undefined) {
+      return new Promise((resolve, reject) => {
+        this.#waiting.push({ resolve, reject })
+        this.#onWait?.()
+      })
+    }
     if (this.#end.error !== undefined) return Promise.reject(this.#end.error)
     return Promise.resolve({ done: true, value: undefined })
   }

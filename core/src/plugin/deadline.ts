@@ -1,5 +1,5 @@
-/** Waiting that ends: a signal that aborts with others or when the time is over, and a race against it. */
-import type { Context } from '@heddle/core'
+/** Waiting that ends, for whoever dials and listens. Transports call it; the core does not. */
+import type { Context } from './types.js'
 
 /** A signal that aborts with any of the given ones, with the host's, or when the time is over. */
 export class Deadline implements Disposable {
@@ -34,35 +34,4 @@ export class Deadline implements Disposable {
     this.#timer[Symbol.dispose]()
     for (const source of this.#sources) source.removeEventListener('abort', this.#onAbort)
   }
-}
-
-/**
- * The promise's outcome, or the abort if it comes first: iroh's calls cannot be aborted. What a call gives after all goes
- * to `late`, so that it can be closed.
- */
-export function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal, late: (value: T) => void): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const onAbort = () => {
-      reject(signal.reason)
-      promise.then(late, () => {
-        // Nobody waits for it any more; the abort was reported.
-      })
-    }
-    if (signal.aborted) {
-      onAbort()
-      return
-    }
-    signal.addEventListener('abort', onAbort, { once: true })
-    const settled = () => signal.removeEventListener('abort', onAbort)
-    promise.then(
-      (value) => {
-        settled()
-        if (!signal.aborted) resolve(value)
-      },
-      (error) => {
-        settled()
-        reject(error)
-      }
-    )
-  })
 }

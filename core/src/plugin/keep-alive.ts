@@ -1,5 +1,5 @@
 /** Notices a peer that is gone without a goodbye: asks when it is silent, and gives it up when it stays so. */
-import type { Clock } from '@heddle/core'
+import type { Clock } from './types.js'
 
 export interface KeepAliveInit {
   readonly clock: Clock
